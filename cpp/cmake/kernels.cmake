@@ -1,0 +1,16 @@
+# whimbrel_add_kernels(<isa> <flags...>): compile the kernel sources once more, for one instruction set.
+#
+# Everything in them lives in namespace whimbrel::kernels::<isa>, and they include no code that could leave a weak
+# symbol behind: the linker might otherwise pick a function compiled for AVX-512 for everybody.
+function(whimbrel_add_kernels isa)
+  set(target whimbrel_kernels_${isa})
+  add_library(${target} OBJECT ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src/kernels/distance_kernels.cpp)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src)
+  # Kernels are measured at -O3; a sanitizer build keeps it, so that the code tested is the code shipped;
+  # loops stay loops, not calls of memcpy.
+  target_compile_options(${target} PRIVATE -O3 -fno-tree-loop-distribute-patterns ${ARGN})
+  target_compile_definitions(${target} PRIVATE WHIMBREL_KERNEL_ISA=${isa})
+  target_sources(whimbrel_core PRIVATE $<TARGET_OBJECTS:${target}>)
+  string(TOUPPER ${isa} upper)
+  target_compile_definitions(whimbrel_core PRIVATE WHIMBREL_HAVE_${upper})
+endfunction()

@@ -1,0 +1,138 @@
+// HnswIndex: approximate nearest neighbors by a hierarchical navigable small world graph.
+//
+// Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable
+// small world graphs", 2016. The order of insertion is the caller's, and construction is deterministic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "whimbrel/matrix_view.hpp"
+#include "whimbrel/metric.hpp"
+#include "whimbrel/progress.hpp"
+
+namespace whimbrel {
+
+struct HnswParams {
+  Metric metric = Metric::kL2;
+  /// Links of a node on the upper levels; twice as many on level 0. 2..512; 12..32 suits most data.
+  std::uint32_t M = 16;
+  /// Beam width of the search that finds a new node's candidates, at least M is sensible. 1..1,000,000.
+  std::uint32_t ef_construction = 200;
+  /// Beam width of a search that does not name one.
+  std::uint32_t ef_search = 64;
+  /// Decides the level of each row: a pure function of (seed, row number), independent of the order.
+  std::uint64_t seed = 0;
+  /// How much the graph may grow per batch: points of a batch search the graph as it stood before the batch and
+  /// see the earlier points of their own batch exactly. 1 inserts strictly one at a time.
+  double batch_growth = 2.0;
+  /// Fill level-0 lists with the nearest of the pruned candidates (keepPrunedConnections in Alg. 4).
+  bool keep_pruned = true;
+};
+
+struct AddOptions {
+  /// Caller's ids, unique and not negative; empty: the row numbers continue.
+  std::span<const std::int64_t> ids = {};
+  /// Permutation of 0..n-1, the order of insertion; empty: as given.
+  std::span<const std::int64_t> order = {};
+  std::size_t threads = 0;   ///< 0: all; does not change the graph
+  ProgressFn progress = {};  ///< in vectors
+};
+
+struct SearchParams {
+  std::size_t k = 10;
+  std::size_t ef_search = 0;  ///< 0: the index's default; never used below k
+  std::size_t threads = 0;    ///< 0: all; does not change the result
+  ProgressFn progress = {};   ///< in queries
+};
+
+/// What one search did, machine-independent.
+struct SearchCounts {
+  std::uint64_t distances = 0;  ///< distance computations, all levels
+  std::uint64_t hops = 0;       ///< expanded nodes on level 0
+};
+
+struct HnswStats {
+  std::size_t size = 0;
+  std::size_t max_level = 0;
+  std::vector<std::size_t> level_sizes;       ///< nodes whose level is at least l
+  std::vector<std::size_t> degree_histogram;  ///< level 0: nodes with out-degree i, i = 0..2M
+  double mean_degree = 0;                     ///< level 0
+  double build_seconds = 0;                   ///< wall time spent in add() since construction or load
+};
+
+struct HnswValidation {
+  std::size_t unreachable = 0;   ///< nodes that no path on level 0 reaches from the entry point
+  std::size_t no_in_edges = 0;   ///< nodes without any incoming edge on level 0
+  std::size_t dead_edges = 0;    ///< edges to a node that does not exist on that level, or to itself, or twice
+};
+
+/// Where saved bytes go. Called with consecutive pieces; may throw to stop.
+using ByteSink = std::function<void(const void* data, std::size_t size)>;
+/// Where loaded bytes come from. Returns how many bytes it wrote to `data`, 0 at the end; may throw.
+using ByteSource = std::function<std::size_t(void* data, std::size_t size)>;
+
+/// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes them.
+class HnswIndex {
+ public:
+  /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
+  HnswIndex(std::size_t dim, const HnswParams& params);
+  ~HnswIndex();
+  HnswIndex(HnswIndex&&) noexcept;
+  HnswIndex& operator=(HnswIndex&&) noexcept;
+
+  static HnswIndex build(MatrixView<const float> vectors, const HnswParams& params, const AddOptions& options = {});
+
+  /// Insert the rows of `vectors`. Either all of them are added or, if it throws, the index is unchanged.
+  ///
+  /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread count.
+  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids or order
+  /// @throws std::length_error more than 2^31 - 2 rows
+  void add(MatrixView<const float> vectors, const AddOptions& options = {});
+
+  /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance +inf.
+  /// Distances are canonical: the same bits for any thread count and instruction set.
+  /// @param ids, distances  (queries.rows, params.k), C order
+  /// @param counts          (queries.rows,) or null
+  void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids, float* distances,
+              SearchCounts* counts = nullptr) const;
+
+  std::size_t size() const noexcept;
+  std::size_t dim() const noexcept;
+  HnswParams params() const;
+  void set_ef_search(std::uint32_t ef_search);
+
+  /// Rows of the caller's ids, as stored (cosine: normalized). @throws std::out_of_range for an unknown id
+  void get_vectors(std::span<const std::int64_t> ids, float* out) const;
+  /// All ids, in row order.
+  std::vector<std::int64_t> ids() const;
+
+  HnswStats stats() const;
+  HnswValidation validate() const;
+  /// Bytes of vectors, graph and ids in use.
+  std::size_t memory_usage() const;
+
+  /// Out-neighbors (ids) of an id on one level; empty if the node does not reach that level.
+  std::vector<std::int64_t> neighbors(std::int64_t id, std::size_t level) const;
+
+  /// Written to a temporary file beside `path`, synced, renamed: the old file stays whole until the new one is.
+  /// @throws std::system_error
+  void save(const std::string& path) const;
+  void save(const ByteSink& sink) const;
+  /// @throws FormatError for anything that is not a whole, undamaged index of a known version
+  static HnswIndex load(const std::string& path);
+  static HnswIndex load(const ByteSource& source);
+
+ private:
+  struct Impl;
+  explicit HnswIndex(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace whimbrel

@@ -1,0 +1,73 @@
+// The stored index: vectors, levels and links. No algorithm lives here.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/memory.hpp"
+#include "kernels/dispatch.hpp"
+#include "whimbrel/hnsw.hpp"
+#include "whimbrel/random.hpp"
+
+namespace whimbrel {
+
+/// Ends a link list that is not full; also "no node".
+inline constexpr std::uint32_t kNoNode = 0xffffffffu;
+/// A node number and one flag share 32 bits in the candidate pool.
+inline constexpr std::size_t kMaxNodes = 0x7ffffffe;
+/// More levels than 2^31 nodes reach with M = 2, but for one chance in 2^32.
+inline constexpr std::size_t kMaxLevel = 63;
+
+struct Graph {
+  Graph(std::size_t dim_, const HnswParams& params_)
+      : dim(dim_),
+        params(params_),
+        vectors(round_up(dim_, kCacheLine / sizeof(float))),
+        links0(2 * static_cast<std::size_t>(params_.M)),
+        level(1),
+        upper_begin(1),
+        upper_links(params_.M) {}
+
+  std::size_t size() const noexcept { return level.size(); }
+  std::size_t capacity(std::size_t l) const noexcept { return l == 0 ? links0.stride() : upper_links.stride(); }
+
+  const std::uint32_t* links(std::uint32_t node, std::size_t l) const noexcept {
+    return l == 0 ? links0.row(node) : upper_links.row(upper_begin[node] + l - 1);
+  }
+  std::uint32_t* links(std::uint32_t node, std::size_t l) noexcept {
+    return l == 0 ? links0.row(node) : upper_links.row(upper_begin[node] + l - 1);
+  }
+  std::size_t degree(std::uint32_t node, std::size_t l) const noexcept {
+    const std::uint32_t* row = links(node, l);
+    return static_cast<std::size_t>(std::find(row, row + capacity(l), kNoNode) - row);
+  }
+
+  kernels::RowBlocks rows() const noexcept {
+    return {vectors.blocks(), vectors.shift(), vectors.mask(), vectors.stride()};
+  }
+
+  std::size_t dim;
+  HnswParams params;
+  BlockRows<float> vectors;              // zero-padded to whole cache lines; normalized for cosine
+  BlockRows<std::uint32_t> links0;       // level 0: 2M per node, kNoNode after the last
+  BlockRows<std::uint8_t> level;         // highest level of each node
+  BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
+  BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
+  std::uint32_t entry = kNoNode;
+  std::size_t max_level = 0;
+};
+
+/// Level of a row: P(level >= l) = M^-l, decided in integers so that every platform agrees.
+inline std::uint8_t random_level(std::uint64_t seed, std::uint64_t row, std::uint32_t M) {
+  std::uint64_t bits = random_bits(seed, RandomPurpose::kHnswLevel, row);
+  std::uint64_t threshold = 0xffffffffffffffffULL / M;
+  std::uint8_t level = 0;
+  while (bits < threshold && level < kMaxLevel) {
+    ++level;
+    threshold /= M;
+  }
+  return level;
+}
+
+}  // namespace whimbrel

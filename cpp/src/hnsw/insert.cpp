@@ -1,0 +1,360 @@
+// Batches of points search the graph as it stood before the batch, in parallel, and see the points of their own
+// batch that come earlier in the order exactly; then the reverse edges are grouped by target and applied. Nothing
+// depends on the number of threads. (Batches against a frozen graph: Dobson et al., "Scaling graph-based ANNS
+// algorithms to billion-size datasets", 2023. Seeing the earlier points of the batch keeps the result close to strictly
+// sequential insertion, so that the order counts as it should.)
+#include "hnsw/insert.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "base/query_panels.hpp"
+#include "hnsw/search.hpp"
+#include "hnsw/select_neighbors.hpp"
+
+namespace whimbrel {
+namespace {
+
+/// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch shrinks.
+constexpr std::size_t kMaxBatch = 2048;
+/// Reverse edges are dealt to this many groups by target, each the work of one thread.
+constexpr std::size_t kTargetGroups = 64;
+
+/// A link that `source` made and `target` has to answer.
+struct ReverseEdge {
+  std::uint32_t target;
+  std::uint32_t level;
+  std::uint32_t position;  // of the source in the batch
+  float distance;
+};
+
+/// Copies of the lists of old nodes from before their first change, for when the insertion fails.
+class UndoLog {
+ public:
+  explicit UndoLog(std::size_t n_old) : saved_(n_old, 0), entry_(kTargetGroups) {}
+
+  /// Called by the one thread that works on the node's group.
+  void before_change(const Graph& graph, std::uint32_t node) {
+    if (node >= saved_.size() || saved_[node]) return;
+    saved_[node] = 1;
+    auto& log = entry_[node % kTargetGroups];
+    for (std::size_t l = 0; l <= graph.level[node]; ++l)
+      log.push_back({node, static_cast<std::uint32_t>(l), {graph.links(node, l), graph.links(node, l) + graph.capacity(l)}});
+  }
+
+  void restore(Graph& graph) const {
+    for (const auto& log : entry_)
+      for (const Saved& s : log) std::copy(s.links.begin(), s.links.end(), graph.links(s.node, s.level));
+  }
+
+ private:
+  struct Saved {
+    std::uint32_t node, level;
+    std::vector<std::uint32_t> links;
+  };
+  std::vector<std::uint8_t> saved_;  // bytes, so that threads do not share a word
+  std::vector<std::vector<Saved>> entry_;
+};
+
+class Insertion {
+ public:
+  Insertion(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads)
+      : graph_(graph),
+        table_(kernels::active_table()),
+        kernels_(kernels::metric_kernels(table_, graph.params.metric)),
+        rows_(graph.rows()),
+        order_(graph.size() - first),
+        n_linked_(first),
+        threads_(threads),
+        undo_(first),
+        edge_distances_(graph.links0.stride()) {
+    for (std::size_t i = 0; i < order_.size(); ++i)
+      order_[i] = static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
+    workers_.reserve(threads);
+    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, table_);
+    remember_distances(first);
+  }
+
+  void run(ProgressMeter& meter) {
+    const std::uint32_t old_entry = graph_.entry;
+    const std::size_t old_max_level = graph_.max_level;
+    try {
+      std::size_t done = 0;
+      while (done < order_.size()) {
+        const std::size_t n = std::min(batch_size(), order_.size() - done);
+        insert_batch({order_.data() + done, n});
+        done += n;
+        n_linked_ += n;
+        meter.update(done);
+      }
+    } catch (...) {
+      graph_.entry = old_entry;
+      graph_.max_level = old_max_level;
+      undo_.restore(graph_);
+      throw;
+    }
+  }
+
+ private:
+  /// One thread's scratch.
+  struct Worker {
+    Worker(const Graph& graph, const kernels::KernelTable& table)
+        : search(graph),
+          pools(table.tile_cols),
+          panels(table, table.tile_cols, graph.vectors.stride()),
+          nodes(table.tile_cols),
+          products(table.tile_rows * table.tile_cols),
+          bounds(table.tile_cols),
+          scores(table.tile_cols) {}
+
+    SearchScratch search;
+    std::vector<Pool> pools;  // level 0 of the points of one block
+    QueryPanels panels;
+    std::vector<std::vector<std::uint32_t>> nodes;  // earlier points of the batch that may be near, by point
+    AlignedArray<float> products, bounds, scores;
+    std::vector<float> distances;
+    std::vector<Candidate> candidates;
+    Selection selection;
+    std::vector<ReverseEdge> edges;
+  };
+
+  std::size_t batch_size() const {
+    const double growth = static_cast<double>(n_linked_) * (graph_.params.batch_growth - 1);
+    return static_cast<std::size_t>(std::clamp(growth, 1.0, static_cast<double>(kMaxBatch)));
+  }
+
+  /// Distances beside the level-0 links of all nodes save most of the work of pruning. They pay when the call inserts
+  /// much; a small addition to a large index computes what it needs. The graph is the same.
+  void remember_distances(std::size_t n_old) {
+    if (order_.size() < n_old / 8) return;
+    edge_distances_.resize(graph_.size());
+    constexpr std::size_t kRows = 1024;
+    parallel_for((n_old + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t) {
+      for (std::size_t i = item * kRows; i < std::min(n_old, (item + 1) * kRows); ++i) {
+        const auto node = static_cast<std::uint32_t>(i);
+        kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, graph_.links(node, 0), graph_.degree(node, 0),
+                          edge_distances_.row(i));
+      }
+    });
+  }
+
+  void insert_batch(std::span<const std::uint32_t> batch) {
+    if (graph_.entry == kNoNode) {  // the first point of all; batches start at one
+      graph_.entry = batch[0];
+      graph_.max_level = graph_.level[batch[0]];
+      return;
+    }
+    gather(batch);
+    const std::size_t block = table_.tile_cols;
+    const std::size_t n_blocks = (batch.size() + block - 1) / block;
+    groups_.resize(n_blocks);
+    parallel_for(n_blocks, threads_, [&](std::size_t b, std::size_t w) {
+      link_forward(batch, b * block, std::min(batch.size(), (b + 1) * block), workers_[w], groups_[b]);
+    });
+    parallel_for(kTargetGroups, threads_, [&](std::size_t g, std::size_t w) { link_back(batch, g, workers_[w]); });
+    for (const std::uint32_t node : batch) {
+      if (graph_.level[node] <= graph_.max_level) continue;
+      graph_.max_level = graph_.level[node];
+      graph_.entry = node;
+    }
+  }
+
+  /// The vectors of the batch side by side for the tiles, and who of the batch reaches which upper level.
+  void gather(std::span<const std::uint32_t> batch) {
+    const std::size_t stride = rows_.stride;
+    if (batch_rows_ < round_up(batch.size(), table_.tile_rows)) {
+      batch_rows_ = round_up(batch.size(), table_.tile_rows);
+      batch_vectors_ = AlignedArray<float>(batch_rows_ * stride);
+      half_norms_.resize(batch_rows_);
+    }
+    parallel_for((batch.size() + 63) / 64, threads_, [&](std::size_t item, std::size_t) {
+      for (std::size_t i = item * 64; i < std::min(batch.size(), (item + 1) * 64); ++i) {
+        const float* row = rows_.row(batch[i]);
+        std::copy_n(row, stride, batch_vectors_.data() + i * stride);
+        half_norms_[i] = -table_.ip.fast(row, row, stride) / 2;
+      }
+    });
+    for (std::vector<std::uint32_t>& members : upper_members_) members.clear();
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      for (std::size_t l = 1; l <= graph_.level[batch[i]]; ++l) {
+        if (upper_members_.size() <= l) upper_members_.resize(l + 1);
+        upper_members_[l].push_back(static_cast<std::uint32_t>(i));
+      }
+  }
+
+  // ---- forward links
+
+  void link_forward(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end, Worker& worker,
+                    std::vector<std::vector<ReverseEdge>>& groups) {
+    groups.resize(kTargetGroups);
+    for (auto& group : groups) group.clear();
+    GraphSearch search(graph_, worker.search);
+    for (std::size_t i = begin; i < end; ++i) {
+      const float* query = rows_.row(batch[i]);
+      const std::size_t level = graph_.level[batch[i]];
+      Candidate nearest = search.descend(query, level);
+      for (std::size_t l = level; l > 0; --l) {
+        Pool& pool = worker.search.pool;
+        if (l <= graph_.max_level) {
+          search.beam(query, l, nearest, graph_.params.ef_construction, pool);
+          nearest = pool[0];
+        } else {
+          pool.reset(graph_.params.ef_construction);
+        }
+        offer_upper_members(batch, i, l, worker, pool);
+        connect(batch[i], i, l, pool, worker, groups);
+      }
+      search.beam(query, 0, nearest, graph_.params.ef_construction, worker.pools[i - begin]);
+    }
+    offer_earlier_points(batch, begin, end, worker);
+    for (std::size_t i = begin; i < end; ++i) connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
+  }
+
+  /// Earlier points of the batch on an upper level: few, so one by one.
+  void offer_upper_members(std::span<const std::uint32_t> batch, std::size_t i, std::size_t l, Worker& worker, Pool& pool) {
+    auto& nodes = worker.nodes[0];
+    nodes.clear();
+    for (const std::uint32_t j : upper_members_[l]) {
+      if (j >= i) break;
+      nodes.push_back(batch[j]);
+    }
+    offer(batch[i], nodes, worker, pool);
+  }
+
+  /// Earlier points of the batch on level 0: tiles of inner products find those that may enter a pool.
+  void offer_earlier_points(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end, Worker& worker) {
+    const std::size_t n = end - begin, stride = rows_.stride, cols = table_.tile_cols;
+    worker.panels.fill(n, [&](std::size_t c) { return rows_.row(batch[begin + c]); });
+    const bool l2 = graph_.params.metric == Metric::kL2;
+    for (std::size_t c = 0; c < cols; ++c) {
+      worker.nodes[c].clear();
+      worker.bounds[c] = -std::numeric_limits<float>::infinity();
+      if (c >= n) continue;
+      // l2: distance / 2 = |x|^2 / 2 - x.q + |q|^2 / 2. The margin makes up for the rounding of the products; who passes
+      // is measured again.
+      const float q = half_norms_[begin + c], bound = worker.pools[c].bound();
+      const float margin = kProductError * (l2 ? q + std::abs(bound) : std::abs(bound));
+      worker.bounds[c] = (l2 ? bound / 2 - q : bound) + margin;
+    }
+    for (std::size_t i = 0; i < end; i += table_.tile_rows) {
+      for (std::size_t k = 0; k < stride; k += kernels::kTileDepth)
+        table_.tile(batch_vectors_.data() + i * stride + k, stride, worker.panels.panel(0) + k * cols,
+                    std::min(kernels::kTileDepth, stride - k), k > 0, worker.products.data());
+      for (std::size_t r = 0; r < std::min(table_.tile_rows, end - i); ++r) {
+        std::uint64_t hits = table_.select(worker.products.data() + r * cols, l2 ? half_norms_[i + r] : 0.0f,
+                                           worker.bounds.data(), worker.scores.data());
+        for (; hits != 0; hits &= hits - 1) {
+          const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
+          if (i + r < begin + c) worker.nodes[c].push_back(batch[i + r]);
+        }
+      }
+    }
+    for (std::size_t c = 0; c < n; ++c) offer(batch[begin + c], worker.nodes[c], worker, worker.pools[c]);
+  }
+
+  void offer(std::uint32_t node, const std::vector<std::uint32_t>& others, Worker& worker, Pool& pool) {
+    worker.distances.resize(others.size());
+    kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, others.data(), others.size(), worker.distances.data());
+    for (std::size_t j = 0; j < others.size(); ++j)
+      if (worker.distances[j] < pool.bound()) pool.insert({worker.distances[j], others[j]});
+  }
+
+  /// The new node's own list, and the edges its neighbors have to answer.
+  void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
+               std::vector<std::vector<ReverseEdge>>& groups) {
+    const std::size_t M = graph_.params.M;
+    select_neighbors(graph_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0, worker.selection);
+    write_links(node, l, worker.selection.kept);
+    for (const Candidate c : worker.selection.kept)
+      groups[c.node() % kTargetGroups].push_back(
+          {c.node(), static_cast<std::uint32_t>(l), static_cast<std::uint32_t>(position), c.distance()});
+  }
+
+  void write_links(std::uint32_t node, std::size_t l, std::span<const Candidate> links) {
+    std::uint32_t* row = graph_.links(node, l);
+    for (std::size_t i = 0; i < links.size(); ++i) row[i] = links[i].node();
+    std::fill(row + links.size(), row + graph_.capacity(l), kNoNode);
+    if (l == 0 && edge_distances_.size() > 0)
+      for (std::size_t i = 0; i < links.size(); ++i) edge_distances_.row(node)[i] = links[i].distance();
+  }
+
+  // ---- reverse links
+
+  void link_back(std::span<const std::uint32_t> batch, std::size_t g, Worker& worker) {
+    auto& edges = worker.edges;
+    edges.clear();
+    for (const auto& groups : groups_) edges.insert(edges.end(), groups[g].begin(), groups[g].end());
+    std::sort(edges.begin(), edges.end(), [](const ReverseEdge& a, const ReverseEdge& b) {
+      return std::tie(a.target, a.level, a.position) < std::tie(b.target, b.level, b.position);
+    });
+    for (auto from = edges.begin(); from != edges.end();) {
+      const auto to = std::find_if(from, edges.end(), [&](const ReverseEdge& e) {
+        return e.target != from->target || e.level != from->level;
+      });
+      answer(batch, {from, to}, worker);
+      from = to;
+    }
+  }
+
+  /// Give one node the reverse edges of a batch: append while there is room, else select again from all.
+  void answer(std::span<const std::uint32_t> batch, std::span<const ReverseEdge> edges, Worker& worker) {
+    const std::uint32_t node = edges[0].target;
+    const std::size_t l = edges[0].level;
+    undo_.before_change(graph_, node);
+    const std::size_t degree = graph_.degree(node, l), capacity = graph_.capacity(l);
+    std::uint32_t* row = graph_.links(node, l);
+    const bool remembered = l == 0 && edge_distances_.size() > 0;
+    if (degree + edges.size() <= capacity) {
+      for (std::size_t i = 0; i < edges.size(); ++i) {
+        row[degree + i] = batch[edges[i].position];
+        if (remembered) edge_distances_.row(node)[degree + i] = edges[i].distance;
+      }
+      return;
+    }
+    const float* distances = edge_distances_.size() > 0 && l == 0 ? edge_distances_.row(node) : nullptr;
+    if (distances == nullptr) {
+      worker.distances.resize(degree);
+      kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, row, degree, worker.distances.data());
+      distances = worker.distances.data();
+    }
+    auto& candidates = worker.candidates;
+    candidates.clear();
+    for (std::size_t i = 0; i < degree; ++i) candidates.emplace_back(distances[i], row[i]);
+    for (const ReverseEdge& e : edges) candidates.emplace_back(e.distance, batch[e.position]);
+    std::sort(candidates.begin(), candidates.end());
+    // Filled to three quarters only: a full list would have to be selected again for every new edge.
+    select_neighbors(graph_, candidates, capacity, l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
+    write_links(node, l, worker.selection.kept);
+  }
+
+  /// Relative error allowed for in the tiles' products.
+  static constexpr float kProductError = 1e-4f;
+
+  Graph& graph_;
+  const kernels::KernelTable& table_;
+  const kernels::MetricKernels& kernels_;
+  kernels::RowBlocks rows_;
+  std::vector<std::uint32_t> order_;
+  std::size_t n_linked_;
+  std::size_t threads_;
+  UndoLog undo_;
+  BlockRows<float> edge_distances_;  // beside links0, or empty
+  std::vector<Worker> workers_;
+  // Of the current batch:
+  std::size_t batch_rows_ = 0;
+  AlignedArray<float> batch_vectors_;
+  std::vector<float> half_norms_;
+  std::vector<std::vector<std::uint32_t>> upper_members_;            // by level: positions in the batch
+  std::vector<std::vector<std::vector<ReverseEdge>>> groups_;        // by block, by target group
+};
+
+}  // namespace
+
+void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
+                 ProgressMeter& meter) {
+  if (graph.size() > first) Insertion(graph, first, order, threads).run(meter);
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,65 @@
+#include "hnsw/search.hpp"
+
+namespace whimbrel {
+
+Candidate GraphSearch::start(const float* query, std::uint32_t node) {
+  ++scratch_.counts.distances;
+  return {kernels_.fast(query, rows_.row(node), rows_.stride), node};
+}
+
+Candidate GraphSearch::descend(const float* query, std::size_t level) {
+  Candidate nearest = start(query, graph_.entry);
+  for (std::size_t l = graph_.max_level; l > level; --l) {
+    for (bool moved = true; moved;) {
+      moved = false;
+      const std::uint32_t* row = graph_.links(nearest.node(), l);
+      std::size_t n = 0;
+      while (n < graph_.upper_links.stride() && row[n] != kNoNode) ++n;
+      kernels_.fast_ids(query, rows_.stride, rows_, row, n, scratch_.distances.data());
+      scratch_.counts.distances += n;
+      for (std::size_t i = 0; i < n; ++i) {
+        const Candidate c(scratch_.distances[i], row[i]);
+        if (c < nearest) {
+          nearest = c;
+          moved = true;
+        }
+      }
+    }
+  }
+  return nearest;
+}
+
+void GraphSearch::beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
+  pool.reset(ef);
+  scratch_.visited.clear();
+  scratch_.visited.insert(from.node());
+  pool.insert({from.distance(), from.node()});  // not expanded on this level yet
+  const std::size_t capacity = graph_.capacity(level);
+  std::uint32_t* nodes = scratch_.nodes.data();
+  float* distances = scratch_.distances.data();
+  while (pool.has_next()) {
+    const std::uint32_t* row = graph_.links(pool.expand_next(), level);
+    ++scratch_.counts.hops;
+    // First pass: which neighbors are new. Second: their distances, with every row on its way before it is needed.
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < capacity && row[i] != kNoNode; ++i) {
+      nodes[n] = row[i];
+      n += scratch_.visited.insert(row[i]);
+    }
+    if (pool.has_next()) {
+      // Unless this expansion finds something nearer, this is the row that comes next.
+      const std::uint32_t* next = graph_.links(pool.peek().node(), level);
+      for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t)) __builtin_prefetch(next + i);
+    }
+    kernels_.fast_ids(query, rows_.stride, rows_, nodes, n, distances);
+    scratch_.counts.distances += n;
+    float bound = pool.bound();
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!(distances[i] < bound)) continue;
+      pool.insert({distances[i], nodes[i]});
+      bound = pool.bound();
+    }
+  }
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,164 @@
+// Searching a frozen graph: greedy descent through the upper levels, then a beam.
+//
+// Malkov and Yashunin 2016, Alg. 2 and 5, with the two heaps replaced by one sorted array.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "hnsw/graph.hpp"
+
+namespace whimbrel {
+
+/// A candidate in 64 bits that sort by (distance, node): the distance's bits in an order-preserving form, the
+/// node, and in the last bit whether it was expanded.
+class Candidate {
+ public:
+  Candidate() = default;
+  Candidate(float distance, std::uint32_t node)
+      : bits_(static_cast<std::uint64_t>(ordered(distance)) << 32 | static_cast<std::uint64_t>(node) << 1) {}
+
+  float distance() const noexcept {
+    const auto o = static_cast<std::uint32_t>(bits_ >> 32);
+    return std::bit_cast<float>(o & kSign ? o ^ kSign : ~o);
+  }
+  std::uint32_t node() const noexcept { return static_cast<std::uint32_t>(bits_) >> 1; }
+  bool expanded() const noexcept { return bits_ & 1; }
+  void set_expanded() noexcept { bits_ |= 1; }
+  /// Steps between two distances in the order of floats.
+  std::uint64_t ulps_above(Candidate other) const noexcept { return (bits_ >> 32) - (other.bits_ >> 32); }
+
+  friend bool operator<(Candidate a, Candidate b) noexcept { return a.bits_ < b.bits_; }
+
+ private:
+  static constexpr std::uint32_t kSign = 0x80000000u;
+  static std::uint32_t ordered(float x) noexcept {
+    const auto b = std::bit_cast<std::uint32_t>(x);
+    return b & kSign ? ~b : b | kSign;
+  }
+  std::uint64_t bits_ = 0;
+};
+
+/// The best `capacity` candidates seen, sorted, with a cursor at the nearest one not yet expanded.
+class Pool {
+ public:
+  void reset(std::size_t capacity) {
+    if (entries_.size() < capacity) entries_.resize(capacity);
+    capacity_ = capacity;
+    size_ = cursor_ = 0;
+  }
+
+  std::size_t size() const noexcept { return size_; }
+  Candidate operator[](std::size_t i) const noexcept { return entries_[i]; }
+  const Candidate* begin() const noexcept { return entries_.data(); }
+  const Candidate* end() const noexcept { return entries_.data() + size_; }
+  /// Distances at or above this one cannot enter.
+  float bound() const noexcept {
+    return size_ < capacity_ ? std::numeric_limits<float>::infinity() : entries_[size_ - 1].distance();
+  }
+
+  /// The candidate must not be in the pool already. True if it entered.
+  bool insert(Candidate c) noexcept {
+    if (size_ == capacity_) {
+      if (!(c < entries_[size_ - 1])) return false;
+      --size_;
+    }
+    std::size_t low = 0, high = size_;
+    while (low < high) {
+      const std::size_t middle = (low + high) / 2;
+      if (entries_[middle] < c) low = middle + 1;
+      else high = middle;
+    }
+    std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - low) * sizeof(Candidate));
+    entries_[low] = c;
+    ++size_;
+    if (low < cursor_) cursor_ = low;
+    return true;
+  }
+
+  bool has_next() noexcept {
+    while (cursor_ < size_ && entries_[cursor_].expanded()) ++cursor_;
+    return cursor_ < size_;
+  }
+  /// The nearest candidate not expanded yet, if has_next().
+  Candidate peek() const noexcept { return entries_[cursor_]; }
+  std::uint32_t expand_next() noexcept {
+    entries_[cursor_].set_expanded();
+    return entries_[cursor_++].node();
+  }
+
+ private:
+  std::vector<Candidate> entries_;
+  std::size_t capacity_ = 0, size_ = 0, cursor_ = 0;
+};
+
+/// One bit per node. Cleared by the list of bits that were set, so a search costs what it visits.
+class VisitedSet {
+ public:
+  void reserve(std::size_t n_nodes) {
+    if (bits_.size() * 64 < n_nodes) bits_.resize(n_nodes / 64 + 1);
+  }
+  /// True if the node was not in the set before.
+  bool insert(std::uint32_t node) {
+    std::uint64_t& word = bits_[node / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (node % 64);
+    if (word & bit) return false;
+    word |= bit;
+    nodes_.push_back(node);
+    return true;
+  }
+  void clear() noexcept {
+    for (std::uint32_t node : nodes_) bits_[node / 64] = 0;
+    nodes_.clear();
+  }
+
+ private:
+  std::vector<std::uint64_t> bits_;
+  std::vector<std::uint32_t> nodes_;
+};
+
+/// Everything a search writes to, reused from search to search so that none allocates once warm.
+struct SearchScratch {
+  Pool pool;
+  VisitedSet visited;
+  std::vector<std::uint32_t> nodes;  // the neighbors being looked at
+  std::vector<float> distances;
+  AlignedArray<float> query;  // padded like a row
+  std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
+  SearchCounts counts;
+
+  explicit SearchScratch(const Graph& graph)
+      : nodes(graph.links0.stride()), distances(graph.links0.stride()), query(graph.vectors.stride()) {}
+};
+
+/// Reads one graph; the query is a padded row.
+class GraphSearch {
+ public:
+  GraphSearch(const Graph& graph, SearchScratch& scratch)
+      : graph_(graph),
+        scratch_(scratch),
+        kernels_(kernels::metric_kernels(kernels::active_table(), graph.params.metric)),
+        rows_(graph.rows()) {
+    scratch.visited.reserve(graph.size());
+  }
+
+  /// Walk from `from` to a local minimum on each level above `level`, top down.
+  Candidate descend(const float* query, std::size_t level);
+  Candidate start(const float* query, std::uint32_t node);
+
+  /// Fill `pool` with the best `ef` found by a beam search on one level.
+  void beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
+
+ private:
+  const Graph& graph_;
+  SearchScratch& scratch_;
+  const kernels::MetricKernels& kernels_;
+  kernels::RowBlocks rows_;
+};
+
+}  // namespace whimbrel

@@ -1,0 +1,47 @@
+#include "hnsw/select_neighbors.hpp"
+
+#include <algorithm>
+
+namespace whimbrel {
+namespace {
+
+/// Whether one of the kept nodes is nearer to the candidate than the base is.
+bool dominated(const kernels::MetricKernels& kernels, kernels::RowBlocks rows, Candidate c,
+               std::span<const std::uint32_t> kept) {
+  constexpr std::size_t kGroup = 4;  // of the kernel; the nearest kept nodes, which decide most often, come first
+  float distances[kGroup];
+  for (std::size_t i = 0; i < kept.size(); i += kGroup) {
+    const std::size_t n = std::min(kGroup, kept.size() - i);
+    kernels.fast_ids(rows.row(c.node()), rows.stride, rows, kept.data() + i, n, distances);
+    for (std::size_t j = 0; j < n; ++j)
+      if (distances[j] < c.distance()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void select_neighbors(const Graph& graph, std::span<const Candidate> candidates, std::size_t max_kept,
+                      std::size_t min_kept, Selection& out) {
+  const auto& kernels = kernels::metric_kernels(kernels::active_table(), graph.params.metric);
+  const kernels::RowBlocks rows = graph.rows();
+  out.kept.clear();
+  out.pruned.clear();
+  out.kept_nodes.clear();
+  for (const Candidate c : candidates) {
+    if (out.kept.size() == max_kept) break;
+    if (dominated(kernels, rows, c, out.kept_nodes)) {
+      if (out.pruned.size() < min_kept) out.pruned.push_back(c);
+    } else {
+      out.kept.push_back(c);
+      out.kept_nodes.push_back(c.node());
+    }
+  }
+  if (out.kept.size() < min_kept) {
+    const std::size_t missing = std::min(min_kept - out.kept.size(), out.pruned.size());
+    out.kept.insert(out.kept.end(), out.pruned.begin(), out.pruned.begin() + static_cast<std::ptrdiff_t>(missing));
+    std::sort(out.kept.begin(), out.kept.end());
+  }
+}
+
+}  // namespace whimbrel

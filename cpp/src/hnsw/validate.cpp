@@ -1,0 +1,71 @@
+// What a graph looks like, and whether it is sound.
+#include <algorithm>
+#include <vector>
+
+#include "hnsw/impl.hpp"
+
+namespace whimbrel {
+
+HnswStats HnswIndex::stats() const {
+  const auto lock = impl_->mutex.read();
+  const Graph& graph = impl_->graph;
+  HnswStats stats;
+  stats.size = graph.size();
+  stats.max_level = graph.max_level;
+  stats.level_sizes.resize(graph.size() > 0 ? graph.max_level + 1 : 0);
+  stats.degree_histogram.resize(graph.links0.stride() + 1);
+  stats.build_seconds = impl_->build_seconds;
+  std::size_t edges = 0;
+  for (std::size_t i = 0; i < graph.size(); ++i) {
+    for (std::size_t l = 0; l <= graph.level[i]; ++l) ++stats.level_sizes[l];
+    const std::size_t degree = graph.degree(static_cast<std::uint32_t>(i), 0);
+    ++stats.degree_histogram[degree];
+    edges += degree;
+  }
+  if (graph.size() > 0) stats.mean_degree = static_cast<double>(edges) / static_cast<double>(graph.size());
+  return stats;
+}
+
+HnswValidation HnswIndex::validate() const {
+  const auto lock = impl_->mutex.read();
+  const Graph& graph = impl_->graph;
+  HnswValidation result;
+  if (graph.size() == 0) return result;
+  std::vector<bool> has_in_edge(graph.size());
+  std::vector<std::uint32_t> seen;
+  for (std::uint32_t node = 0; node < graph.size(); ++node) {
+    for (std::size_t l = 0; l <= graph.level[node]; ++l) {
+      const std::uint32_t* row = graph.links(node, l);
+      seen.assign(row, row + graph.degree(node, l));
+      for (const std::uint32_t other : seen) {
+        const bool dead = other >= graph.size() || other == node || graph.level[other] < l;
+        result.dead_edges += dead;
+        if (!dead && l == 0) has_in_edge[other] = true;
+      }
+      std::sort(seen.begin(), seen.end());
+      result.dead_edges += static_cast<std::size_t>(seen.end() - std::unique(seen.begin(), seen.end()));
+    }
+  }
+  result.no_in_edges = static_cast<std::size_t>(std::count(has_in_edge.begin(), has_in_edge.end(), false));
+  if (!has_in_edge[graph.entry]) --result.no_in_edges;  // it needs none
+
+  std::vector<bool> reached(graph.size());
+  std::vector<std::uint32_t> frontier{graph.entry};
+  reached[graph.entry] = true;
+  std::size_t n_reached = 1;
+  while (!frontier.empty()) {
+    const std::uint32_t node = frontier.back();
+    frontier.pop_back();
+    const std::uint32_t* row = graph.links(node, 0);
+    for (std::size_t i = 0; i < graph.degree(node, 0); ++i) {
+      if (row[i] >= graph.size() || reached[row[i]]) continue;
+      reached[row[i]] = true;
+      ++n_reached;
+      frontier.push_back(row[i]);
+    }
+  }
+  result.unreachable = graph.size() - n_reached;
+  return result;
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,59 @@
+// The kernels of one instruction set, as a table of function pointers. Plain C types only: this header is
+// included by files compiled for AVX-512.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace whimbrel::kernels {
+
+/// Rows kept in equally sized blocks: row i starts at blocks[i >> shift] + (i & mask) * stride.
+struct RowBlocks {
+  const float* const* blocks;
+  std::uint32_t shift;
+  std::uint32_t mask;
+  std::size_t stride;  // in floats
+
+  const float* row(std::uint32_t i) const { return blocks[i >> shift] + static_cast<std::size_t>(i & mask) * stride; }
+};
+
+/// Distances of one form between two vectors of d floats. Smaller is nearer.
+using PairKernel = float (*)(const float* a, const float* b, std::size_t d);
+/// out[i] = distance of the query to row ids[i]; rows are prefetched ahead. Each value has the same bits
+/// as the PairKernel of the same form gives, wherever in the list it stands.
+using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks rows, const std::uint32_t* ids,
+                           std::size_t n, float* out);
+/// Inner products of tile_rows rows with tile_cols queries over `depth` coordinates:
+///   out[r * tile_cols + c] (+)= sum_k rows[r * stride + k] * panel[k * tile_cols + c]
+/// Every product is summed in the same order wherever it stands in the tile. Callers go through long vectors in
+/// runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
+using TileKernel = void (*)(const float* rows, std::size_t stride, const float* panel, std::size_t depth,
+                            bool accumulate, float* out);
+/// The comparisons of selection: bit c of the result is set where bias - products[c] < bounds[c],
+/// and scores[c] = bias - products[c]. tile_cols <= 64.
+using SelectKernel = std::uint64_t (*)(const float* products, float bias, const float* bounds, float* scores);
+
+/// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
+struct MetricKernels {
+  PairKernel canonical;  // 32 virtual lanes, multiply and add rounded separately: the same bits on every ISA
+  PairKernel fast;       // fused, any order: proposes, is never returned to the caller
+  IdsKernel fast_ids;
+};
+
+struct KernelTable {
+  const char* isa;
+  MetricKernels l2;  // sum (a - b)^2
+  MetricKernels ip;  // -sum a b
+  std::size_t tile_rows;
+  std::size_t tile_cols;
+  TileKernel tile;
+  SelectKernel select;
+};
+
+/// The largest tile of any ISA, for buffers on the stack.
+inline constexpr std::size_t kMaxTileRows = 16;
+inline constexpr std::size_t kMaxTileCols = 64;
+/// It enters the error bound of exact search.
+inline constexpr std::size_t kTileDepth = 256;
+
+}  // namespace whimbrel::kernels

@@ -1,0 +1,95 @@
+// The vector type of the instruction set this file is compiled for, and the few operations kernels need.
+//
+// Adding an ISA: one width and these primitives here, one line in cpp/CMakeLists.txt, one row in dispatch.cpp.
+// No standard templates: nothing here may leave a weak symbol in the object file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX2__) || defined(__AVX512F__) || defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr std::size_t kWidth = 16;
+#elif defined(__AVX2__)
+constexpr std::size_t kWidth = 8;
+#else
+constexpr std::size_t kWidth = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
+typedef float UnalignedVec __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+inline Vec broadcast(float x) { return x - Vec{}; }
+
+/// The first n < kWidth floats, zeros behind them.
+inline Vec load_partial(const float* p, std::size_t n) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
+#else
+  Vec v{};
+  for (std::size_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+/// a * b + c, fused where the ISA can.
+inline Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+  return vfmaq_f32(c, a, b);
+#else
+  return a * b + c;
+#endif
+}
+
+/// Bit i set where a[i] < b[i].
+inline std::uint64_t less_mask(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+#elif defined(__AVX2__)
+  return static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)));
+#elif defined(__SSE2__)
+  return static_cast<std::uint64_t>(_mm_movemask_ps(_mm_cmplt_ps(a, b)));
+#else
+  std::uint64_t mask = 0;
+  for (std::size_t i = 0; i < kWidth; ++i) mask |= static_cast<std::uint64_t>(a[i] < b[i]) << i;
+  return mask;
+#endif
+}
+
+/// Sum of the lanes of one vector by halves: lane i takes lane i + w for w = kWidth/2, ..., 2, 1.
+inline float fold(Vec v) {
+#if defined(__AVX512F__)
+  const auto h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  const Vec h = v;
+#endif
+#if defined(__AVX2__)
+  const auto q = __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#else
+  const Vec q = v;
+#endif
+  const auto p = q + __builtin_shufflevector(q, q, 2, 3, 2, 3);
+  return p[0] + p[1];
+}
+
+/// Bring the cache line of p near, for reading. A dropped prefetch costs a quarter of the search speed, and
+/// compilers have dropped them: a test counts them in the object code.
+inline void prefetch(const float* p) { __builtin_prefetch(p, 0, 3); }
+
+}  // namespace
+}  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

@@ -1,0 +1,53 @@
+// The only conversions between numpy arrays and the views of the core.
+//
+// Arrays arrive with the right dtype and in C order: whimbrel/_arrays.py saw to it, and an argument bound with
+// noconvert() is never copied in silence.
+#pragma once
+
+#include "module.hpp"
+
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "whimbrel/matrix_view.hpp"
+
+namespace whimbrel::python {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+MatrixView<const T> as_matrix(const Array<T>& array) {
+  if (array.ndim() != 2) throw std::invalid_argument("array: expected 2 dimensions, got " + std::to_string(array.ndim()));
+  return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
+}
+
+template <class T>
+std::span<const T> as_vector(const Array<T>& array) {
+  if (array.ndim() != 1) throw std::invalid_argument("array: expected 1 dimension, got " + std::to_string(array.ndim()));
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+template <class T>
+std::span<T> as_output(Array<T>& array) {
+  return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+}
+
+template <class T>
+Array<T> empty_vector(std::size_t size) {
+  return Array<T>(static_cast<py::ssize_t>(size));
+}
+
+template <class T>
+Array<T> empty_matrix(std::size_t rows, std::size_t cols) {
+  return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(cols)});
+}
+
+template <class T>
+Array<T> to_array(const std::vector<T>& values) {
+  return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+}  // namespace whimbrel::python

@@ -1,0 +1,228 @@
+"""HnswIndex: approximate nearest neighbors by a hierarchical navigable small world graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from . import _core
+from ._arrays import METRICS, as_choice, as_int, as_int_vector, as_matrix, as_queries, as_threads
+from ._progress import Progress, reporter
+from .exact import MAX_K
+from .hnsw_base import MAX_EF, HnswBase
+from .hnsw_results import SearchCounts, SearchResult
+from .order import MAX_SEED, resolve_order
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["HnswIndex"]
+
+MAX_DIM = 2**20
+
+
+class HnswIndex(HnswBase):
+    """Graph for approximate nearest neighbor search [1]_ that lets you choose the order of insertion.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the vectors.
+    metric : {"l2", "ip", "cosine"}
+        As in `knn`. With "cosine" the vectors are stored normalized.
+    M : int
+        Links of a node on the upper levels, twice as many on level 0; 2 to 512. 12 to 32 suits most data.
+    ef_construction : int
+        Beam width of the search for a new node's candidates, 1 to 1,000,000: larger builds slower and finds
+        more.
+    ef_search : int
+        Beam width of a search that does not name one.
+    seed : int
+        Decides the level of each row, whatever the order, and the orders "random" and "category".
+    batch_growth : float
+        How much the graph may grow per batch of points that are searched for in parallel, at least 1, which
+        inserts strictly one at a time.
+    keep_pruned : bool
+        Fill level-0 lists with the nearest of the pruned candidates.
+
+    Raises
+    ------
+    ValueError
+        A parameter out of range.
+
+    Notes
+    -----
+    The same vectors, order, seed, parameters and sequence of calls give the same bytes from `dumps`, for
+    any number of threads and any CPU instruction set. Any number of searches may run at once, in as many
+    threads; `add` waits for them and they for it. All calls release the GIL. A progress callback must not
+    use the index it reports on.
+
+    References
+    ----------
+    .. [1] Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical
+       navigable small world graphs", 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import whimbrel as wb
+    >>> data = np.random.default_rng(0).random((1000, 8), dtype=np.float32)
+    >>> index = wb.HnswIndex.build(data, M=8, order="lid_descending")
+    >>> index
+    <HnswIndex of 1,000 vectors, dim=8, metric='l2', M=8, ef_construction=200, ef_search=64>
+    >>> hits = index.search(data[:3], k=2)
+    >>> hits.ids[:, 0]
+    array([0, 1, 2])
+    >>> len(wb.HnswIndex.loads(index.dumps()))
+    1000
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        metric: str = "l2",
+        M: int = 16,
+        ef_construction: int = 200,
+        *,
+        ef_search: int = 64,
+        seed: int = 0,
+        batch_growth: float = 2.0,
+        keep_pruned: bool = True,
+    ) -> None:
+        self._core = _core.HnswIndex(
+            as_int("dim", dim, 1, MAX_DIM),
+            as_choice("metric", metric, METRICS),
+            as_int("M", M, 2, 512),
+            as_int("ef_construction", ef_construction, 1, 1_000_000),
+            as_int("ef_search", ef_search, 1, MAX_EF),
+            as_int("seed", seed, 0, MAX_SEED),
+            float(batch_growth),
+            bool(keep_pruned),
+        )
+
+    @classmethod
+    def build(
+        cls,
+        vectors: ArrayLike,
+        ids: ArrayLike | None = None,
+        metric: str = "l2",
+        M: int = 16,
+        ef_construction: int = 200,
+        order: str | ArrayLike = "given",
+        *,
+        labels: ArrayLike | None = None,
+        ef_search: int = 64,
+        seed: int = 0,
+        batch_growth: float = 2.0,
+        keep_pruned: bool = True,
+        threads: int = 0,
+        progress: Progress = False,
+    ) -> Self:
+        """Make an index of `vectors`: the constructor, then `add`, whose parameters these are."""
+        rows = as_matrix("vectors", vectors)
+        params: dict[str, Any] = {"ef_search": ef_search, "seed": seed, "batch_growth": batch_growth}
+        index = cls(rows.shape[1], metric, M, ef_construction, keep_pruned=keep_pruned, **params)
+        index.add(rows, ids, order, labels=labels, threads=threads, progress=progress)
+        return index
+
+    def add(
+        self,
+        vectors: ArrayLike,
+        ids: ArrayLike | None = None,
+        order: str | ArrayLike = "given",
+        *,
+        labels: ArrayLike | None = None,
+        threads: int = 0,
+        progress: Progress = False,
+    ) -> None:
+        """Insert vectors: all of them or, if it raises, none.
+
+        Parameters
+        ----------
+        vectors : (n, d) array_like of float32
+            Other real dtypes are converted. Must be finite.
+        ids : (n,) array_like of int64, optional
+            Not negative, unique, and not in the index yet. If None, the row numbers go on.
+        order : str or (n,) array_like of int64
+            A name that `named_order` knows ("given", "random", "lid_descending", "lid_ascending",
+            "mean_distance_descending", "category"), or a permutation of 0..n-1: the rows in order of
+            insertion.
+        labels : (n,) array_like, optional
+            For ``order="category"``.
+        threads : int
+            Worker threads; 0 uses all. Does not change the graph.
+        progress : bool or callable
+            True shows a bar (tqdm, if installed) or lines on stderr. A callable gets ``(done, total)`` in
+            vectors, and cancels by raising or by returning False.
+
+        Raises
+        ------
+        ValueError
+            Wrong shapes, non-finite values, bad ids, order or labels.
+        TypeError
+            Arrays that do not hold numbers, or that live on a GPU.
+        CancelledError
+            If the callback returned False.
+        """
+        rows = as_matrix("vectors", vectors, self.dim)
+        numbers = None if ids is None else as_int_vector("ids", ids)
+        params = self._core.params()
+        threads = as_threads(threads)
+        options = {
+            "seed": params["seed"],
+            "metric": params["metric"],
+            "threads": threads,
+            "progress": progress,
+        }
+        name, permutation = resolve_order(order, rows, labels, options)
+        with reporter(progress, "vectors") as callback:
+            self._core.add(rows, numbers, permutation, threads, callback)
+        self._order = name
+
+    def search(
+        self, queries: ArrayLike, k: int = 10, *, ef_search: int | None = None, threads: int = 0
+    ) -> SearchResult:
+        """Find the approximate `k` nearest vectors of each query.
+
+        Parameters
+        ----------
+        queries : (q, d) or (d,) array_like of float32
+            Other real dtypes are converted. Must be finite.
+        k : int
+            Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
+        ef_search : int, optional
+            Beam width on level 0 (`ef` in [1]_, Alg. 2 and 5): larger is slower and finds more. If None,
+            the index's own. Below `k`, `k` is used.
+        threads : int
+            Worker threads; 0 uses all. Does not change the result.
+
+        Returns
+        -------
+        SearchResult
+            `ids` (q, k) int64 and `distances` (q, k) float32; (k,) for a single query. Distances have the
+            same bits for any number of threads and any CPU instruction set.
+
+        Raises
+        ------
+        ValueError
+            Wrong shapes, non-finite values, or a number out of range.
+        """
+        points, single = as_queries("queries", queries, self.dim)
+        found = self._core.search(points, *_search_params(k, ef_search, threads), False)
+        return SearchResult(*(a[0] for a in found)) if single else SearchResult(*found)
+
+    def search_with_counts(
+        self, queries: ArrayLike, k: int = 10, *, ef_search: int | None = None, threads: int = 0
+    ) -> tuple[SearchResult, SearchCounts]:
+        """Search, and count distance computations and hops of each query: the cost without a clock."""
+        points, single = as_queries("queries", queries, self.dim)
+        found = self._core.search(points, *_search_params(k, ef_search, threads), True)
+        if single:
+            found = tuple(a[0] for a in found)
+        return SearchResult(*found[:2]), SearchCounts(*found[2:])
+
+
+def _search_params(k: int, ef_search: int | None, threads: int) -> tuple[int, int, int]:
+    ef = 0 if ef_search is None else as_int("ef_search", ef_search, 1, MAX_EF)  # 0: the index's own
+    return as_int("k", k, 1, MAX_K), ef, as_threads(threads)

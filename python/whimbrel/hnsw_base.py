@@ -1,0 +1,191 @@
+"""The part of `HnswIndex` that neither adds nor searches: what it holds, and saving and loading."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arrays import Float32, Int64, as_array, as_int, as_int_vector
+from ._core import HnswIndex as CoreIndex
+from ._core import active_isa
+from .hnsw_results import HnswStats, HnswValidation
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from typing_extensions import Buffer, Self
+
+    PathOrFile: TypeAlias = str | bytes | os.PathLike[Any] | BinaryIO
+
+__all__ = ["HnswBase"]
+
+MAX_ID = 2**63 - 1
+MAX_LEVEL = 255
+MAX_EF = 1_000_000
+
+
+class HnswBase:
+    """Base of `HnswIndex`; not for use on its own."""
+
+    _core: CoreIndex
+    _order: str | None = None
+
+    @classmethod
+    def _wrap(cls, core: CoreIndex) -> Self:
+        index = cls.__new__(cls)
+        index._core = core
+        return index
+
+    def __len__(self) -> int:
+        return self._core.size()
+
+    def __repr__(self) -> str:
+        p = self._core.params()
+        return (
+            f"<HnswIndex of {len(self):,} vectors, dim={self.dim}, metric={p['metric']!r}, M={p['M']}, "
+            f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).loads, (self.dumps(),)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return self._core.dim()
+
+    @property
+    def metric(self) -> str:
+        """Meaning of the distances: "l2", "ip" or "cosine"."""
+        return self._core.params()["metric"]
+
+    @property
+    def M(self) -> int:
+        """Links of a node on the upper levels; twice as many on level 0."""
+        return self._core.params()["M"]
+
+    @property
+    def ef_construction(self) -> int:
+        """Beam width of the search for a new node's candidates."""
+        return self._core.params()["ef_construction"]
+
+    @property
+    def seed(self) -> int:
+        """What decides the level of each row."""
+        return self._core.params()["seed"]
+
+    @property
+    def batch_growth(self) -> float:
+        """How much the graph may grow per batch; 1 is strictly sequential insertion."""
+        return self._core.params()["batch_growth"]
+
+    @property
+    def keep_pruned(self) -> bool:
+        """Whether level-0 lists are filled with the nearest of the pruned candidates."""
+        return self._core.params()["keep_pruned"]
+
+    @property
+    def ef_search(self) -> int:
+        """Beam width of a search that does not name one. Can be set; saved with the index."""
+        return self._core.params()["ef_search"]
+
+    @ef_search.setter
+    def ef_search(self, value: int) -> None:
+        self._core.set_ef_search(as_int("ef_search", value, 1, MAX_EF))
+
+    @property
+    def ids(self) -> Int64:
+        """All ids, (n,) int64, in the order of the rows that were added."""
+        return self._core.ids()
+
+    @property
+    def stats(self) -> HnswStats:
+        """Size, levels, degrees, memory, instruction set, build time and order; counted now, in O(n)."""
+        return HnswStats(
+            **self._core.stats(),
+            dim=self.dim,
+            memory_bytes=self.memory_usage(),
+            isa=active_isa(),
+            order=self._order,
+        )
+
+    def validate(self) -> HnswValidation:
+        """Count unreachable nodes, nodes without incoming edges, and dead edges. Takes O(n M)."""
+        return HnswValidation(*self._core.validate())
+
+    def memory_usage(self) -> int:
+        """Bytes of vectors, graph and ids in use."""
+        return self._core.memory_usage()
+
+    def get_vectors(self, ids: ArrayLike) -> Float32:
+        """Return vectors as stored, (m, dim) float32; (dim,) for a single id. With "cosine", normalized.
+
+        Raises
+        ------
+        IndexError
+            For an id that the index does not have.
+        """
+        numbers = as_array("ids", ids, "iu")
+        vectors = self._core.get_vectors(as_int_vector("ids", np.atleast_1d(numbers)))
+        return vectors[0] if numbers.ndim == 0 else vectors
+
+    def neighbors(self, id: int, level: int = 0) -> Int64:
+        """Return the ids that the node of `id` links to on one level; empty if the node does not reach it.
+
+        Raises
+        ------
+        IndexError
+            For an id that the index does not have.
+        """
+        number = as_int("id", id, -(2**63), MAX_ID)
+        return self._core.neighbors(number, as_int("level", level, 0, MAX_LEVEL))
+
+    def save(self, file: PathOrFile) -> None:
+        """Write the index to a path, or to an object with ``write(bytes)``.
+
+        A path is written as a temporary file beside it, synced and renamed: an old file stays whole until the
+        new one is.
+
+        Raises
+        ------
+        OSError
+            Of the fitting kind (`FileNotFoundError`, `PermissionError`, ...), with its `filename`.
+        """
+        if hasattr(file, "write"):
+            self._core.save_file(file)
+        else:
+            self._core.save_path(_path_bytes(file))
+
+    @classmethod
+    def load(cls, file: PathOrFile) -> Self:
+        """Read an index from a path, or from an object with ``read(n) -> bytes``.
+
+        Raises
+        ------
+        FormatError
+            If it is not a whole, undamaged index of a known version.
+        OSError
+            If it cannot be read.
+        """
+        if hasattr(file, "read"):
+            return cls._wrap(CoreIndex.load_file(file))
+        return cls._wrap(CoreIndex.load_path(_path_bytes(file)))
+
+    def dumps(self) -> bytes:
+        """Return what `save` would write. The same vectors, parameters and calls give the same bytes."""
+        return self._core.dumps()
+
+    @classmethod
+    def loads(cls, data: Buffer) -> Self:
+        """Make an index from the bytes that `dumps` returned; raises `FormatError` like `load`."""
+        return cls._wrap(CoreIndex.loads(data))
+
+
+def _path_bytes(path: Any) -> bytes:
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"file: expected a path without NUL, got {path!r}")
+    return name

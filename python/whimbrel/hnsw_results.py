@@ -1,0 +1,99 @@
+"""What an `HnswIndex` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ._arrays import Float32, Int64
+
+__all__ = ["HnswStats", "HnswValidation", "SearchCounts", "SearchResult"]
+
+
+class SearchResult(NamedTuple):
+    """Hits of each query, nearest first; without the first axis for a single query.
+
+    Attributes
+    ----------
+    ids : (q, k) int64
+        The caller's ids; -1 where fewer than `k` points were reached.
+    distances : (q, k) float32
+        In the units of the index's metric, smaller is nearer; +inf beside -1. Equal distances are ordered
+        by id.
+    """
+
+    ids: Int64
+    distances: Float32
+
+
+class SearchCounts(NamedTuple):
+    """What each query cost, the same on every machine; numbers instead of arrays for a single query.
+
+    Attributes
+    ----------
+    distances : (q,) int64
+        Distance computations on all levels.
+    hops : (q,) int64
+        Nodes expanded on level 0.
+    """
+
+    distances: Int64
+    hops: Int64
+
+
+class HnswValidation(NamedTuple):
+    """What `HnswIndex.validate` counted; all of it is on level 0.
+
+    Attributes
+    ----------
+    unreachable : int
+        Nodes that no path from the entry point reaches: no search finds them.
+    no_in_edges : int
+        Nodes that no edge leads to.
+    dead_edges : int
+        Edges to a node that is not there, to the node itself, or twice to the same. Always 0 in a sound
+        index.
+    """
+
+    unreachable: int
+    no_in_edges: int
+    dead_edges: int
+
+
+@dataclass(frozen=True)
+class HnswStats:
+    """Facts about an index.
+
+    Attributes
+    ----------
+    size, dim : int
+        Vectors, and their dimension.
+    max_level : int
+        Highest level with a node.
+    level_sizes : tuple of int
+        Nodes on level 0, 1, ...
+    degree_histogram : tuple of int
+        Level-0 nodes with 0, 1, ..., 2 M outgoing edges.
+    mean_degree : float
+        Mean number of outgoing edges on level 0.
+    memory_bytes : int
+        Vectors, graph and ids.
+    isa : str
+        Instruction set of the distance kernels on this machine.
+    build_seconds : float
+        Wall time spent in `add` since construction or load, without the computation of an order.
+    order : str or None
+        Name of the order last used, "permutation" for one of the caller's; None if nothing was added since
+        load.
+    """
+
+    size: int
+    dim: int
+    max_level: int
+    level_sizes: tuple[int, ...]
+    degree_histogram: tuple[int, ...]
+    mean_degree: float
+    memory_bytes: int
+    isa: str
+    build_seconds: float
+    order: str | None

@@ -1,0 +1,82 @@
+"""Every algorithm in the plainest float64 numpy. This is the definition; the core has to agree with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MASK = 2**64 - 1
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio
+
+
+def distances(data, queries, metric):
+    """All distances, (q, n): smaller is nearer."""
+    x, q = np.asarray(data, np.float64), np.asarray(queries, np.float64)
+    if metric == "cosine":
+        x, q = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300) for v in (x, q))
+    if metric == "l2":
+        return np.array([((x - row) ** 2).sum(axis=1) for row in q]).reshape(len(q), len(x))
+    return -(q @ x.T) + (metric == "cosine")
+
+
+def knn(data, queries=None, k=10, metric="l2"):
+    """The k nearest rows by (distance, row number); with `queries` None, without the row itself."""
+    all_distances = distances(data, data if queries is None else queries, metric)
+    if queries is None:
+        np.fill_diagonal(all_distances, np.inf)
+    order = np.argsort(all_distances, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(all_distances, order, axis=1)
+
+
+def recall(found, true):
+    """Mean share of the true ids that were found."""
+    return np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, true, strict=True)]) / true.shape[1]
+
+
+def lid(r, estimator="mle"):
+    """LID of one point from the true distances to its neighbors, r_1 <= ... <= r_k."""
+    r = np.asarray(r, np.float64)
+    r = r[(r > 0) & np.isfinite(r)]
+    k = len(r)
+    if k < 2:
+        return 0.0
+    if r[0] == r[-1]:
+        return 1e4
+    s = np.log(r[-1] / r).sum()
+    value = {
+        "mle": k / s,
+        "levina_bickel": (k - 1) / s,
+        "unbiased": (k - 2) / s,
+        "mom": r.mean() / (r[-1] - r.mean()),
+    }[estimator]
+    return min(value, 1e4)
+
+
+def mix64(x):
+    """The finalizer of SplitMix64."""
+    x ^= x >> 30
+    x = x * 0xBF58476D1CE4E5B9 & MASK
+    x ^= x >> 27
+    x = x * 0x94D049BB133111EB & MASK
+    return x ^ x >> 31
+
+
+def random_bits(seed, purpose, index):
+    """64 random bits, a pure function of its arguments."""
+    x = mix64(seed + GOLDEN & MASK)
+    x = mix64(x ^ purpose * GOLDEN & MASK)
+    return mix64(x + (index + 1) * GOLDEN & MASK)
+
+
+def random_order(n, seed):
+    """The permutation that sorts n random numbers of purpose 2."""
+    return np.array(sorted(range(n), key=lambda i: random_bits(seed, 2, i)), dtype=np.int64)
+
+
+def random_level(seed, row, M):
+    """Level of a row: at least l with probability M**-l, decided in integers, from the bits of purpose 1."""
+    bits, level = random_bits(seed, 1, row), 0
+    threshold = (2**64 - 1) // M
+    while bits < threshold:
+        level += 1
+        threshold //= M
+    return level

@@ -1,0 +1,112 @@
+"""Exact search against the float64 reference."""
+
+import numpy as np
+import pytest
+import reference
+import whimbrel as wb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+METRICS = ("l2", "ip", "cosine")
+
+
+def points(n, d, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dim", [1, 3, 31, 32, 33, 100, 385])
+def test_neighbors_and_distances_agree_with_the_reference(metric, dim):
+    data, queries = points(500, dim), points(40, dim, seed=1)
+    ids, distances = wb.knn(data, queries, 12, metric)
+    true = reference.distances(data, queries, metric)
+    scale = np.abs(true).max()
+    assert ids.dtype == np.int64
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, np.sort(true, axis=1)[:, :12], rtol=1e-5, atol=1e-6 * scale)
+    np.testing.assert_allclose(np.take_along_axis(true, ids, 1), distances, rtol=1e-5, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_self_join_leaves_out_the_row_itself(metric):
+    data = points(300, 20)
+    ids, distances = wb.knn(data, k=5, metric=metric)
+    true_ids, true_distances = reference.knn(data, k=5, metric=metric)
+    assert not np.any(ids == np.arange(300)[:, None])
+    assert reference.recall(ids, true_ids) > 0.999  # rounding may swap near-ties
+    np.testing.assert_allclose(distances, true_distances, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(0, 70),
+    q=st.integers(0, 20),
+    dim=st.sampled_from([1, 2, 31, 32, 33]),
+    k=st.integers(1, 80),
+    metric=st.sampled_from(("l2", "ip")),
+)
+def test_small_integers_are_exact_with_ties_by_row(n, q, dim, k, metric):
+    rng = np.random.default_rng(n * 1000 + q)
+    data, queries = rng.integers(-2, 3, (n, dim)), rng.integers(-2, 3, (q, dim))
+    ids, distances = wb.knn(data, queries, k, metric)
+    true_ids, true_distances = reference.knn(data, queries, k, metric)
+    found = min(n, k)
+    assert ids.shape == distances.shape == (q, k)
+    np.testing.assert_array_equal(ids[:, :found], true_ids)
+    np.testing.assert_array_equal(distances[:, :found], true_distances)
+    assert np.all(ids[:, found:] == -1)
+    assert np.all(np.isposinf(distances[:, found:]))
+
+
+def test_ties_in_large_data_are_ordered_by_row():
+    data = np.tile(points(50, 8), (100, 1))
+    ids, distances = wb.knn(data, data[:50], k=100)
+    assert np.all(distances == 0)
+    np.testing.assert_array_equal(ids, np.arange(50)[:, None] + 50 * np.arange(100))
+
+
+def test_duplicates_of_a_row_are_its_neighbors_in_a_self_join():
+    data = np.repeat(points(4, 3), 2, axis=0)
+    ids, distances = wb.knn(data, k=1)
+    np.testing.assert_array_equal(ids[:, 0], [1, 0, 3, 2, 5, 4, 7, 6])
+    assert np.all(distances == 0)
+
+
+def test_far_from_the_origin_nothing_is_missed():
+    data = points(3000, 24) + 1000
+    ids, _ = wb.knn(data, data[:64], k=3)
+    exact = reference.distances(data, data[:64], "l2")
+    np.testing.assert_array_equal(ids[:, 0], np.arange(64))
+    np.testing.assert_allclose(np.take_along_axis(exact, ids, 1), np.sort(exact, 1)[:, :3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [20, 3000])
+def test_a_zero_vector_is_at_cosine_distance_1_from_everything(n):
+    data = points(n, 6)
+    data[7] = 0
+    ids, distances = wb.knn(data, np.zeros((9, 6)), k=n, metric="cosine")
+    assert np.all(distances == 1)
+    np.testing.assert_array_equal(ids[0], np.arange(n))
+    to_zero = wb.knn(data, data[:9], k=n, metric="cosine")
+    assert np.all(to_zero.distances[to_zero.ids == 7] == 1)
+
+
+def test_one_point_has_no_neighbors():
+    ids, distances = wb.knn([[1.0, 2.0]], k=2)
+    assert ids.tolist() == [[-1, -1]]
+    assert np.all(np.isposinf(distances))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.int32, bool])
+def test_real_dtypes_are_converted(dtype):
+    data = np.random.default_rng(0).integers(0, 2, (30, 5)).astype(dtype)
+    expected = wb.knn(data.astype(np.float32), k=3)
+    found = wb.knn(data, k=3)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+
+
+def test_strided_input_gives_the_same_as_a_copy():
+    wide = points(100, 12)
+    expected = wb.knn(wide[::2, ::3].copy(), k=4)
+    np.testing.assert_array_equal(wb.knn(wide[::2, ::3], k=4).ids, expected.ids)
+    np.testing.assert_array_equal(wb.knn(np.asfortranarray(wide[::2, ::3]), k=4).ids, expected.ids)
