@@ -8,7 +8,7 @@ function(whimbrel_add_kernels isa)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src)
   # Kernels are measured at -O3; a sanitizer build keeps it, so that the code tested is the code shipped;
   # loops stay loops, not calls of memcpy.
-  target_compile_options(${target} PRIVATE -O3 -fno-tree-loop-distribute-patterns ${ARGN})
+  target_compile_options(${target} PRIVATE -O3 -fno-builtin ${ARGN})
   target_compile_definitions(${target} PRIVATE WHIMBREL_KERNEL_ISA=${isa})
   target_sources(whimbrel_core PRIVATE $<TARGET_OBJECTS:${target}>)
   string(TOUPPER ${isa} upper)

@@ -1,0 +1,161 @@
+// The index as a container file (cpp/FORMAT.md, "Sections of an index"), and back, trusting nothing.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/container.hpp"
+#include "base/file_io.hpp"
+#include "hnsw/impl.hpp"
+
+namespace whimbrel {
+namespace {
+
+constexpr Tag kKind = make_tag("HNSW");
+constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
+              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS ");
+
+/// The section PARM, byte for byte.
+struct Params {
+  std::uint64_t dim, size, n_upper, seed;
+  double batch_growth;
+  std::uint32_t metric, M, ef_construction, ef_search, keep_pruned, entry, max_level, explicit_ids;
+};
+static_assert(sizeof(Params) == 72);
+
+[[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
+
+template <class T>
+SectionToWrite rows_section(Tag tag, const BlockRows<T>& rows) {
+  return {tag, false, rows.bytes(), [&rows](const ByteSink& sink) {
+            rows.for_each_run([&](const T* data, std::size_t n) { sink(data, n * rows.stride() * sizeof(T)); });
+          }};
+}
+
+/// Grows with what was really read, so that a false size runs into the end of the file, not out of memory.
+template <class T>
+void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& rows) {
+  if (n > SIZE_MAX / (rows.stride() * sizeof(T))) damaged("a size that fits in memory");
+  reader.open(tag, n * rows.stride() * sizeof(T));
+  const std::size_t step = std::max<std::size_t>(1, (std::size_t{1} << 20) / (rows.stride() * sizeof(T)));
+  for (std::size_t i = 0; i < n; i += step) {
+    const std::size_t end = std::min(n, i + step);
+    rows.resize(end);
+    for (std::size_t r = i; r < end; ++r) reader.read(rows.row(r), rows.stride() * sizeof(T));
+  }
+  reader.close();
+}
+
+/// A list is distinct nodes of the level, then kNoNode up to the end.
+void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
+  const std::uint32_t* row = graph.links(node, l);
+  const std::size_t degree = graph.degree(node, l);
+  for (std::size_t i = 0; i < graph.capacity(l); ++i) {
+    const bool good = i < degree ? row[i] < graph.size() && row[i] != node && graph.level[row[i]] >= l : row[i] == kNoNode;
+    if (!good) damaged("links to existing nodes, got " + std::to_string(row[i]) + " in the list of " + std::to_string(node));
+  }
+}
+
+void check_graph(const Graph& graph) {
+  if (graph.size() == 0) {
+    if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
+    return;
+  }
+  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level) damaged("an entry point on the top level");
+  for (std::uint32_t node = 0; node < graph.size(); ++node) {
+    if (graph.level[node] > graph.max_level) damaged("no level above the top");
+    for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
+    const float* row = graph.vectors.row(node);
+    for (std::size_t i = 0; i < graph.vectors.stride(); ++i)
+      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0) damaged("finite vectors, padded with zeros");
+  }
+}
+
+}  // namespace
+
+void HnswIndex::save(const ByteSink& sink) const {
+  const auto lock = impl_->mutex.read();
+  const Graph& g = impl_->graph;
+  const HnswParams& p = g.params;
+  const Params params{g.dim, g.size(), g.upper_links.size(), p.seed, p.batch_growth, static_cast<std::uint32_t>(p.metric), p.M,
+                      p.ef_construction, p.ef_search, p.keep_pruned, g.entry, static_cast<std::uint32_t>(g.max_level),
+                      impl_->ids.explicit_ids()};
+  std::vector<SectionToWrite> sections{
+      {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
+      rows_section(kVectors, g.vectors), rows_section(kLevels, g.level), rows_section(kLinks, g.links0),
+      rows_section(kUpper, g.upper_links)};
+  if (impl_->ids.explicit_ids())
+    sections.push_back({kIds, false, g.size() * sizeof(std::int64_t), [&](const ByteSink& out) {
+                          for (std::size_t i = 0; i < g.size(); ++i) {
+                            const std::int64_t id = impl_->ids.id(i);
+                            out(&id, sizeof id);
+                          }
+                        }});
+  write_container(kKind, sections, sink);
+}
+
+void HnswIndex::save(const std::string& path) const {
+  write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
+}
+
+HnswIndex HnswIndex::load(const ByteSource& source) {
+  ContainerReader reader(source, kKind);
+  Params p;
+  reader.open(kParams, sizeof p);
+  reader.read(&p, sizeof p);
+  reader.close();
+  HnswParams params;
+  params.metric = static_cast<Metric>(p.metric);
+  params.M = p.M;
+  params.ef_construction = p.ef_construction;
+  params.ef_search = p.ef_search;
+  params.seed = p.seed;
+  params.batch_growth = p.batch_growth;
+  params.keep_pruned = p.keep_pruned != 0;
+  try {
+    check_params(p.dim, params);
+  } catch (const std::invalid_argument& e) {
+    throw FormatError(std::string("file: ") + e.what());
+  }
+  if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
+  auto impl = std::make_unique<Impl>(p.dim, params);
+  Graph& g = impl->graph;
+  g.entry = p.entry;
+  g.max_level = p.max_level;
+  read_rows(reader, kVectors, p.size, g.vectors);
+  read_rows(reader, kLevels, p.size, g.level);
+  read_rows(reader, kLinks, p.size, g.links0);
+  read_rows(reader, kUpper, p.n_upper, g.upper_links);
+  g.upper_begin.resize(p.size);
+  std::uint64_t upper = 0;
+  for (std::size_t i = 0; i < p.size; ++i) {
+    g.upper_begin[i] = static_cast<std::uint32_t>(std::min<std::uint64_t>(upper, kNoNode));
+    upper += g.level[i];
+  }
+  if (upper != p.n_upper) damaged("one upper list per node and level");
+  check_graph(g);
+  std::vector<std::int64_t> ids;
+  if (p.explicit_ids != 0) {
+    BlockRows<std::int64_t> rows(1);
+    read_rows(reader, kIds, p.size, rows);
+    for (std::size_t i = 0; i < p.size; ++i) ids.push_back(rows[i]);
+  }
+  reader.finish();
+  try {
+    impl->ids.append(p.size, ids);
+  } catch (const std::invalid_argument& e) {
+    throw FormatError(std::string("file: ") + e.what());
+  }
+  impl->size = p.size;
+  return HnswIndex(std::move(impl));
+}
+
+HnswIndex HnswIndex::load(const std::string& path) {
+  std::unique_ptr<HnswIndex> index;
+  read_file(path, [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source)); });
+  return std::move(*index);
+}
+
+}  // namespace whimbrel
