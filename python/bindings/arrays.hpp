@@ -1,7 +1,7 @@
 // The only conversions between numpy arrays and the views of the core.
 //
-// Arrays arrive with the right dtype and in C order: whimbrel/_arrays.py saw to it, and an argument bound with
-// noconvert() is never copied in silence.
+// Arrays arrive with the right dtype and in C order: whimbrel/_arrays.py saw to it, and an argument bound
+// with noconvert() is never copied in silence.
 #pragma once
 
 #include "module.hpp"
@@ -20,13 +20,15 @@ using Array = py::array_t<T, py::array::c_style>;
 
 template <class T>
 MatrixView<const T> as_matrix(const Array<T>& array) {
-  if (array.ndim() != 2) throw std::invalid_argument("array: expected 2 dimensions, got " + std::to_string(array.ndim()));
+  if (array.ndim() != 2)
+    throw std::invalid_argument("array: expected 2 dimensions, got " + std::to_string(array.ndim()));
   return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
 }
 
 template <class T>
 std::span<const T> as_vector(const Array<T>& array) {
-  if (array.ndim() != 1) throw std::invalid_argument("array: expected 1 dimension, got " + std::to_string(array.ndim()));
+  if (array.ndim() != 1)
+    throw std::invalid_argument("array: expected 1 dimension, got " + std::to_string(array.ndim()));
   return {array.data(), static_cast<std::size_t>(array.size())};
 }
 

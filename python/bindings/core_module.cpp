@@ -1,5 +1,5 @@
-// The extension module whimbrel._core: its exceptions, and a call to each noun's own file. Docstrings live in the
-// Python layer.
+// The extension module whimbrel._core: its exceptions, and a call to each noun's own file. Docstrings live in
+// the Python layer.
 #include "module.hpp"
 
 #include <system_error>

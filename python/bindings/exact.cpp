@@ -9,8 +9,8 @@
 namespace whimbrel::python {
 namespace {
 
-py::tuple bound_knn(const Array<float>& data, const Array<float>& queries, std::size_t k, const std::string& metric,
-                    std::size_t threads, const py::object& progress) {
+py::tuple bound_knn(const Array<float>& data, const Array<float>& queries, std::size_t k,
+                    const std::string& metric, std::size_t threads, const py::object& progress) {
   const auto rows = as_matrix(data), points = as_matrix(queries);
   const KnnParams params{k, metric_from_name(metric), threads, make_progress(progress)};
   auto ids = empty_matrix<std::int64_t>(points.rows, k);
@@ -24,8 +24,8 @@ py::tuple bound_knn(const Array<float>& data, const Array<float>& queries, std::
   return py::make_tuple(ids, distances);
 }
 
-py::tuple bound_knn_self(const Array<float>& data, std::size_t k, const std::string& metric, std::size_t threads,
-                         const py::object& progress) {
+py::tuple bound_knn_self(const Array<float>& data, std::size_t k, const std::string& metric,
+                         std::size_t threads, const py::object& progress) {
   const auto rows = as_matrix(data);
   const KnnParams params{k, metric_from_name(metric), threads, make_progress(progress)};
   auto ids = empty_matrix<std::int64_t>(rows.rows, k);

@@ -1,5 +1,5 @@
-// HnswIndex. Every call releases the GIL, the short ones too: a call may wait for an add() of another thread, and that
-// add() needs the GIL to look for signals.
+// HnswIndex. Every call releases the GIL, the short ones too: a call may wait for an add() of another thread,
+// and that add() needs the GIL to look for signals.
 #include "module.hpp"
 
 #include <cstring>
@@ -26,8 +26,9 @@ auto without_gil(const Fn& fn) {
   return fn();
 }
 
-HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M, std::uint32_t ef_construction,
-                     std::uint32_t ef_search, std::uint64_t seed, double batch_growth, bool keep_pruned) {
+HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M,
+                     std::uint32_t ef_construction, std::uint32_t ef_search, std::uint64_t seed,
+                     double batch_growth, bool keep_pruned) {
   HnswParams params;
   params.metric = metric_from_name(metric);
   params.M = M;
@@ -144,7 +145,8 @@ void save_file(const HnswIndex& self, const py::object& file) {
       const py::object answer = handle(py::bytes(p, piece));
       // Raw files may write less; objects that are not quite files return nothing.
       const std::size_t written = answer.is_none() ? piece : answer.cast<std::size_t>();
-      if (written == 0 || written > piece) throw std::invalid_argument("file: expected write() to take some of the bytes");
+      if (written == 0 || written > piece)
+        throw std::invalid_argument("file: expected write() to take some of the bytes");
       p += written;
       size -= written;
     }
@@ -162,7 +164,8 @@ HnswIndex load_file(const py::object& file) {
       throw py::type_error("file: expected read() to return bytes; is the file open in binary mode?");
     const py::buffer_info bytes = py::reinterpret_borrow<py::buffer>(answer).request();
     const auto got = static_cast<std::size_t>(bytes.size * bytes.itemsize);
-    if (got > piece) throw std::invalid_argument("file: expected read() to return at most the bytes asked for");
+    if (got > piece)
+      throw std::invalid_argument("file: expected read() to return at most the bytes asked for");
     std::memcpy(data, bytes.ptr, got);
     return got;
   };
@@ -171,14 +174,17 @@ HnswIndex load_file(const py::object& file) {
 
 py::bytes dumps(const HnswIndex& self) {
   std::string out;
-  const ByteSink sink = [&](const void* data, std::size_t size) { out.append(static_cast<const char*>(data), size); };
+  const ByteSink sink = [&](const void* data, std::size_t size) {
+    out.append(static_cast<const char*>(data), size);
+  };
   without_gil([&] { self.save(sink); });
   return py::bytes(out);
 }
 
 HnswIndex loads(const py::buffer& data) {
   const py::buffer_info bytes = data.request();
-  if (!PyBuffer_IsContiguous(bytes.view(), 'C')) throw std::invalid_argument("data: expected contiguous bytes");
+  if (!PyBuffer_IsContiguous(bytes.view(), 'C'))
+    throw std::invalid_argument("data: expected contiguous bytes");
   const char* next = static_cast<const char*>(bytes.ptr);
   auto left = static_cast<std::size_t>(bytes.size * bytes.itemsize);
   const ByteSource source = [&](void* out, std::size_t size) {
@@ -199,14 +205,16 @@ void register_hnsw(py::module_& m) {
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
-      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"), py::arg("threads"),
-           py::arg("counted"))
+      .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
+           py::arg("threads"), py::arg("counted"))
       .def("size", [](const HnswIndex& self) { return without_gil([&] { return self.size(); }); })
       .def("dim", [](const HnswIndex& self) { return self.dim(); })
       .def("params", &params_dict)
       .def(
           "set_ef_search",
-          [](HnswIndex& self, std::uint32_t ef_search) { without_gil([&] { self.set_ef_search(ef_search); }); },
+          [](HnswIndex& self, std::uint32_t ef_search) {
+            without_gil([&] { self.set_ef_search(ef_search); });
+          },
           py::arg("ef_search"))
       .def("ids", [](const HnswIndex& self) { return to_array(without_gil([&] { return self.ids(); })); })
       .def("get_vectors", &get_vectors, py::arg("ids").noconvert())
@@ -218,7 +226,8 @@ void register_hnsw(py::module_& m) {
           py::arg("id"), py::arg("level"))
       .def("stats", &stats_dict)
       .def("validate", &validate_tuple)
-      .def("memory_usage", [](const HnswIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
+      .def("memory_usage",
+           [](const HnswIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
       .def("save_path", &save_path, py::arg("path"))
       .def("save_file", &save_file, py::arg("file"))
       .def("dumps", &dumps)

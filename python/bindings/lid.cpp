@@ -40,12 +40,14 @@ Array<std::int64_t> make_order(std::size_t size, const Fill& fill) {
 
 Array<std::int64_t> bound_order_by_value(const Array<double>& values, bool descending) {
   const auto keys = as_vector(values);
-  return make_order(keys.size(), [&](std::span<std::int64_t> order) { order_by_value(keys, descending, order); });
+  return make_order(keys.size(),
+                    [&](std::span<std::int64_t> order) { order_by_value(keys, descending, order); });
 }
 
 Array<std::int64_t> bound_order_by_category(const Array<std::int64_t>& labels, std::uint64_t seed) {
   const auto keys = as_vector(labels);
-  return make_order(keys.size(), [&](std::span<std::int64_t> order) { order_by_category(keys, seed, order); });
+  return make_order(keys.size(),
+                    [&](std::span<std::int64_t> order) { order_by_category(keys, seed, order); });
 }
 
 Array<std::int64_t> bound_random_order(std::size_t size, std::uint64_t seed) {

@@ -18,9 +18,12 @@ inline Metric metric_from_name(const std::string& name) {
 
 inline const char* metric_name(Metric metric) {
   switch (metric) {
-    case Metric::kL2: return "l2";
-    case Metric::kIp: return "ip";
-    case Metric::kCosine: return "cosine";
+    case Metric::kL2:
+      return "l2";
+    case Metric::kIp:
+      return "ip";
+    case Metric::kCosine:
+      return "cosine";
   }
   throw std::invalid_argument("metric: expected a Metric");
 }
@@ -30,7 +33,8 @@ inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "levina_bickel") return LidEstimator::kLevinaBickel;
   if (name == "unbiased") return LidEstimator::kUnbiased;
   if (name == "mom") return LidEstimator::kMoments;
-  throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" + name + "'");
+  throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" +
+                              name + "'");
 }
 
 }  // namespace whimbrel::python

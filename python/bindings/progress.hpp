@@ -16,9 +16,9 @@ class Cancelled : public std::runtime_error {
   Cancelled() : std::runtime_error("cancelled by the progress callback") {}
 };
 
-/// Installed by every long call, with a callback or without, so that Ctrl-C always works. The core runs it in the
-/// calling thread, which has released the GIL. The callback is borrowed: a copy of the function, made without
-/// the GIL, must not touch a reference count.
+/// Installed by every long call, with a callback or without, so that Ctrl-C always works. The core runs it in
+/// the calling thread, which has released the GIL. The callback is borrowed: a copy of the function, made
+/// without the GIL, must not touch a reference count.
 inline ProgressFn make_progress(py::handle callback) {
   return [callback](std::size_t done, std::size_t total) {
     const py::gil_scoped_acquire gil;

@@ -11,17 +11,18 @@
 namespace whimbrel {
 
 struct KnnParams {
-  std::size_t k = 10;          ///< neighbors per query, at least 1
+  std::size_t k = 10;  ///< neighbors per query, at least 1
   Metric metric = Metric::kL2;
-  std::size_t threads = 0;     ///< 0: all; does not change the result
-  ProgressFn progress = {};    ///< in queries
+  std::size_t threads = 0;   ///< 0: all; does not change the result
+  ProgressFn progress = {};  ///< in queries
 };
 
 /// The k rows of `data` nearest to each row of `queries`, nearest first, equal distances by row number.
 ///
 /// Distances are in the canonical arithmetic (same bits for any thread count and instruction set), and the
 /// neighbors are exactly those of a full sort by (canonical distance, row number). With fewer than k rows
-/// the rest is id -1, distance +inf. Values must be finite; a row whose distance overflows float is never returned.
+/// the rest is id -1, distance +inf. Values must be finite; a row whose distance overflows float is never
+/// returned.
 ///
 /// @param ids, distances  (queries.rows, k), C order, written by this call
 /// @throws std::invalid_argument if k = 0, if the columns differ, or on a non-finite value

@@ -29,8 +29,8 @@ struct HnswParams {
   std::uint32_t ef_search = 64;
   /// Decides the level of each row: a pure function of (seed, row number), independent of the order.
   std::uint64_t seed = 0;
-  /// How much the graph may grow per batch: points of a batch search the graph as it stood before the batch and
-  /// see the earlier points of their own batch exactly. 1 inserts strictly one at a time.
+  /// How much the graph may grow per batch: points of a batch search the graph as it stood before the batch
+  /// and see the earlier points of their own batch exactly. 1 inserts strictly one at a time.
   double batch_growth = 2.0;
   /// Fill level-0 lists with the nearest of the pruned candidates (keepPrunedConnections in Alg. 4).
   bool keep_pruned = true;
@@ -68,9 +68,9 @@ struct HnswStats {
 };
 
 struct HnswValidation {
-  std::size_t unreachable = 0;   ///< nodes that no path on level 0 reaches from the entry point
-  std::size_t no_in_edges = 0;   ///< nodes without any incoming edge on level 0
-  std::size_t dead_edges = 0;    ///< edges to a node that does not exist on that level, or to itself, or twice
+  std::size_t unreachable = 0;  ///< nodes that no path on level 0 reaches from the entry point
+  std::size_t no_in_edges = 0;  ///< nodes without any incoming edge on level 0
+  std::size_t dead_edges = 0;   ///< edges to a node that does not exist on that level, or to itself, or twice
 };
 
 /// Where saved bytes go. Called with consecutive pieces; may throw to stop.
@@ -78,7 +78,8 @@ using ByteSink = std::function<void(const void* data, std::size_t size)>;
 /// Where loaded bytes come from. Returns how many bytes it wrote to `data`, 0 at the end; may throw.
 using ByteSource = std::function<std::size_t(void* data, std::size_t size)>;
 
-/// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes them.
+/// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
+/// them.
 class HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
@@ -87,21 +88,23 @@ class HnswIndex {
   HnswIndex(HnswIndex&&) noexcept;
   HnswIndex& operator=(HnswIndex&&) noexcept;
 
-  static HnswIndex build(MatrixView<const float> vectors, const HnswParams& params, const AddOptions& options = {});
+  static HnswIndex build(MatrixView<const float> vectors, const HnswParams& params,
+                         const AddOptions& options = {});
 
   /// Insert the rows of `vectors`. Either all of them are added or, if it throws, the index is unchanged.
   ///
-  /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread count.
+  /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread
+  /// count.
   /// @throws std::invalid_argument wrong columns, non-finite value, bad ids or order
   /// @throws std::length_error more than 2^31 - 2 rows
   void add(MatrixView<const float> vectors, const AddOptions& options = {});
 
-  /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance +inf.
-  /// Distances are canonical: the same bits for any thread count and instruction set.
+  /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
+  /// +inf. Distances are canonical: the same bits for any thread count and instruction set.
   /// @param ids, distances  (queries.rows, params.k), C order
   /// @param counts          (queries.rows,) or null
-  void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids, float* distances,
-              SearchCounts* counts = nullptr) const;
+  void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
+              float* distances, SearchCounts* counts = nullptr) const;
 
   std::size_t size() const noexcept;
   std::size_t dim() const noexcept;
@@ -121,7 +124,8 @@ class HnswIndex {
   /// Out-neighbors (ids) of an id on one level; empty if the node does not reach that level.
   std::vector<std::int64_t> neighbors(std::int64_t id, std::size_t level) const;
 
-  /// Written to a temporary file beside `path`, synced, renamed: the old file stays whole until the new one is.
+  /// Written to a temporary file beside `path`, synced, renamed: the old file stays whole until the new one
+  /// is.
   /// @throws std::system_error
   void save(const std::string& path) const;
   void save(const ByteSink& sink) const;

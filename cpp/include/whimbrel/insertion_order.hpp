@@ -14,7 +14,8 @@ namespace whimbrel {
 void order_by_value(std::span<const double> values, bool descending, std::span<std::int64_t> order);
 
 /// Sort by category label, ascending, positions within one category in a seeded random order.
-void order_by_category(std::span<const std::int64_t> labels, std::uint64_t seed, std::span<std::int64_t> order);
+void order_by_category(std::span<const std::int64_t> labels, std::uint64_t seed,
+                       std::span<std::int64_t> order);
 
 /// A uniformly random permutation, a pure function of (seed, order.size()).
 void random_order(std::uint64_t seed, std::span<std::int64_t> order);

@@ -9,13 +9,14 @@ namespace whimbrel {
 
 /// With S = sum_{i<k} ln(r_k / r_i) over the k neighbor distances r_1 <= ... <= r_k of a point:
 enum class LidEstimator {
-  kMle,            ///< k / S: Amsaleg et al., "Estimating local intrinsic dimensionality", KDD 2015
-  kLevinaBickel,   ///< (k - 1) / S: Levina and Bickel, NIPS 2004
-  kUnbiased,       ///< (k - 2) / S: mean d on a uniform d-ball
-  kMoments,        ///< mean(r) / (r_k - mean(r)): method of moments, Amsaleg et al., KDD 2015
+  kMle,           ///< k / S: Amsaleg et al., "Estimating local intrinsic dimensionality", KDD 2015
+  kLevinaBickel,  ///< (k - 1) / S: Levina and Bickel, NIPS 2004
+  kUnbiased,      ///< (k - 2) / S: mean d on a uniform d-ball
+  kMoments,       ///< mean(r) / (r_k - mean(r)): method of moments, Amsaleg et al., KDD 2015
 };
 
-/// Estimates never exceed this; it stands for "all neighbors equally far" (S = 0), where the formulas give infinity.
+/// Estimates never exceed this; it stands for "all neighbors equally far" (S = 0), where the formulas give
+/// infinity.
 inline constexpr double kMaxLid = 1e4;
 
 /// One estimate per row of `distances`, in double precision.

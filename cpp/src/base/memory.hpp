@@ -11,10 +11,12 @@ namespace whimbrel {
 
 inline constexpr std::size_t kCacheLine = 64;
 
-constexpr std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 
-/// Cache-line aligned memory whose pages appear on first touch; `huge` asks for huge pages, which save a table walk
-/// on nearly every random row access.
+/// Cache-line aligned memory whose pages appear on first touch; `huge` asks for huge pages, which save a
+/// table walk on nearly every random row access.
 struct PageDeleter {
   void operator()(void* p) const noexcept;
 };

@@ -3,8 +3,8 @@
 // No thread exists before the first parallel call. After fork() the child starts a pool of its own.
 #pragma once
 
-#include <cstddef>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <utility>
 
@@ -43,8 +43,9 @@ class ProgressMeter {
 /// fn(item, worker) for every item in [0, n), claimed in increasing order by up to `threads` workers (already
 /// resolved); worker 0 is the calling thread, and no two running calls have the same worker number.
 ///
-/// `poll(done)`, if given, runs in the calling thread between items and while it waits; if it throws, items not yet
-/// begun are dropped. If fn throws, the exception of the lowest item is rethrown. Both only after all workers left.
+/// `poll(done)`, if given, runs in the calling thread between items and while it waits; if it throws, items
+/// not yet begun are dropped. If fn throws, the exception of the lowest item is rethrown. Both only after all
+/// workers left.
 void parallel_for(std::size_t n, std::size_t threads, const std::function<void(std::size_t, std::size_t)>& fn,
                   const std::function<void(std::size_t)>& poll = {});
 

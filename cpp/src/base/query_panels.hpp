@@ -1,5 +1,5 @@
-// Queries laid out for the tile kernel: panels of tile_cols queries, transposed, so that one row element meets
-// a whole register of queries.
+// Queries laid out for the tile kernel: panels of tile_cols queries, transposed, so that one row element
+// meets a whole register of queries.
 #pragma once
 
 #include <cstddef>

@@ -18,9 +18,9 @@ struct Scored {
   }
 };
 
-/// Keeps 2k entries and halves them when full, which costs O(1) per push on average and branches less than a heap.
-/// Everything pushed with a score below bound() is kept or beaten by k others; what was dropped has a score of
-/// at least bound(). If equal scores arrive by increasing id, the result is exact in the ids too.
+/// Keeps 2k entries and halves them when full, which costs O(1) per push on average and branches less than a
+/// heap. Everything pushed with a score below bound() is kept or beaten by k others; what was dropped has a
+/// score of at least bound(). If equal scores arrive by increasing id, the result is exact in the ids too.
 class TopK {
  public:
   explicit TopK(std::size_t k) : k_(k) { entries_.reserve(2 * k); }
@@ -47,7 +47,8 @@ class TopK {
 
  private:
   void shrink() {
-    std::nth_element(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(k_ - 1), entries_.end());
+    std::nth_element(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(k_ - 1),
+                     entries_.end());
     bound_ = entries_[k_ - 1].score;
     entries_.resize(k_);
   }

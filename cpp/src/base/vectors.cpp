@@ -20,16 +20,17 @@ void check_finite(std::string_view name, MatrixView<const float> matrix, std::si
       std::uint32_t bad = 0;
       for (float x : matrix.row_span(i)) bad |= (std::bit_cast<std::uint32_t>(x) & kExponent) == kExponent;
       if (bad != 0)
-        throw std::invalid_argument(std::string(name) + ": expected finite values, got NaN or infinity in row " +
-                                    std::to_string(i));
+        throw std::invalid_argument(
+            std::string(name) + ": expected finite values, got NaN or infinity in row " + std::to_string(i));
     }
   });
 }
 
 void check_cols(std::string_view name, MatrixView<const float> matrix, std::size_t dim) {
   if (matrix.cols != dim)
-    throw std::invalid_argument(std::string(name) + ": expected shape (n, " + std::to_string(dim) + "), got (" +
-                                std::to_string(matrix.rows) + ", " + std::to_string(matrix.cols) + ")");
+    throw std::invalid_argument(std::string(name) + ": expected shape (n, " + std::to_string(dim) +
+                                "), got (" + std::to_string(matrix.rows) + ", " +
+                                std::to_string(matrix.cols) + ")");
 }
 
 double squared_norm(const float* row, std::size_t dim) {

@@ -1,18 +1,20 @@
 // Exact k nearest neighbors.
 //
-// Scores are proposed by tiles of inner products (as in a matrix product, the fastest thing a processor does), the
-// best of them are computed again in canonical arithmetic, and a bound on the rounding error of the proposals
-// certifies, query by query, that nothing better was missed. A query that cannot be certified (ties at the k-th
-// place, or coordinates so large that the proposals carry no information) is scanned in canonical arithmetic.
+// Scores are proposed by tiles of inner products (as in a matrix product, the fastest thing a processor
+// does), the best of them are computed again in canonical arithmetic, and a bound on the rounding error of
+// the proposals certifies, query by query, that nothing better was missed. A query that cannot be certified
+// (ties at the k-th place, or coordinates so large that the proposals carry no information) is scanned in
+// canonical arithmetic.
 //
 // Proposal for l2, with mu the mean of the data and q' = q - mu rounded to float:
 //   |x - q|^2 / 2 = |x - mu|^2 / 2 - x . q' + (|q|^2 - |mu|^2) / 2,
 // where the last term is the same for all x. Centering keeps the products small for data far from the origin.
 // Proposal for ip: -x . q. Cosine is ip on normalized copies.
 //
-// Error of a proposal (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u = 2^-24): products are
-// summed in runs of kTileDepth, so |error| <= gamma |x| |q'| with gamma = (kTileDepth + d / kTileDepth + 3) u, plus u |x| |q'|
-// for the rounding of q', plus (d / 32 + 9) u |x - mu|^2 for the bias and the subtraction.
+// Error of a proposal (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u = 2^-24):
+// products are summed in runs of kTileDepth, so |error| <= gamma |x| |q'| with gamma = (kTileDepth + d /
+// kTileDepth + 3) u, plus u |x| |q'| for the rounding of q', plus (d / 32 + 9) u |x - mu|^2 for the bias and
+// the subtraction.
 #include "whimbrel/exact.hpp"
 
 #include <algorithm>
@@ -68,15 +70,19 @@ class Knn {
     if (queries_.rows == 0) return;
     if (!scan) choose_center();
 
-    // Work items are chunks of queries, of equal size up to one group, that see all rows; or, where these would not
-    // occupy the threads evenly, chunks that see one segment of the rows each. The result is the same.
+    // Work items are chunks of queries, of equal size up to one group, that see all rows; or, where these
+    // would not occupy the threads evenly, chunks that see one segment of the rows each. The result is the
+    // same.
     const std::size_t group = scan ? 1 : table_.tile_cols;
     const std::size_t groups = (queries_.rows + group - 1) / group;
     const bool segmented = groups < kGroupsPerThread * threads_;
-    const std::size_t n_segments = segmented ? std::max<std::size_t>(1, (data_.rows + kSegmentRows - 1) / kSegmentRows) : 1;
+    const std::size_t n_segments =
+        segmented ? std::max<std::size_t>(1, (data_.rows + kSegmentRows - 1) / kSegmentRows) : 1;
     std::size_t n_chunks = (groups + max_groups() - 1) / max_groups();
     if (!segmented) n_chunks = round_up(n_chunks, threads_);
-    const auto chunk_begin = [&](std::size_t c) { return std::min(queries_.rows, c * groups / n_chunks * group); };
+    const auto chunk_begin = [&](std::size_t c) {
+      return std::min(queries_.rows, c * groups / n_chunks * group);
+    };
 
     ProgressMeter meter(params_.progress, queries_.rows);
     std::vector<std::vector<Found>> found(n_chunks);
@@ -105,7 +111,8 @@ class Knn {
       parallel_for(n_chunks, threads_, [&](std::size_t c, std::size_t) {
         Found& all = found[c][0];
         for (std::size_t s = 1; s < n_segments; ++s) all.merge(found[c][s]);
-        for (std::size_t i = 0; i < all.best.size(); ++i) settle(scan, chunk_begin(c) + i, all.best[i], all.range);
+        for (std::size_t i = 0; i < all.best.size(); ++i)
+          settle(scan, chunk_begin(c) + i, all.best[i], all.range);
       });
     }
     meter.finish();
@@ -138,7 +145,8 @@ class Knn {
   void normalize_all() {
     const auto copy = [&](MatrixView<const float> m, AlignedArray<float>& out) {
       out = AlignedArray<float>(m.rows * dim_);
-      parallel_for(m.rows, threads_, [&](std::size_t i, std::size_t) { normalize(m.row(i), dim_, out.data() + i * dim_); });
+      parallel_for(m.rows, threads_,
+                   [&](std::size_t i, std::size_t) { normalize(m.row(i), dim_, out.data() + i * dim_); });
       return MatrixView<const float>(out.data(), m.rows, dim_);
     };
     data_ = copy(data_, normalized_data_);
@@ -160,7 +168,8 @@ class Knn {
 
   void scan_rows(std::size_t q, std::size_t first, std::size_t last, TopK& best) const {
     for (std::size_t i = first; i < last; ++i)
-      if (!self_ || i != q) best.push(kernels_.canonical(queries_.row(q), data_.row(i), dim_), static_cast<std::uint32_t>(i));
+      if (!self_ || i != q)
+        best.push(kernels_.canonical(queries_.row(q), data_.row(i), dim_), static_cast<std::uint32_t>(i));
   }
 
   /// Offer rows [first, last) to the queries from `begin` on, in tiles.
@@ -190,12 +199,13 @@ class Knn {
       for (std::size_t r = 0; r < n; ++r) bias[r] = row_bias(i + r, found.range);
       for (std::size_t k = 0; k < dim_; k += kernels::kTileDepth)
         for (std::size_t p = 0; p < panels.panels(); ++p)
-          table_.tile(x + k, stride, panels.panel(p) + k * cols, std::min(kernels::kTileDepth, dim_ - k), k > 0,
-                      products.data() + p * tile_size);
+          table_.tile(x + k, stride, panels.panel(p) + k * cols, std::min(kernels::kTileDepth, dim_ - k),
+                      k > 0, products.data() + p * tile_size);
       for (std::size_t p = 0; p < panels.panels(); ++p) {
         for (std::size_t r = 0; r < n; ++r) {
           float* panel_bounds = bounds.data() + p * cols;
-          std::uint64_t hits = table_.select(products.data() + p * tile_size + r * cols, bias[r], panel_bounds, scores);
+          std::uint64_t hits =
+              table_.select(products.data() + p * tile_size + r * cols, bias[r], panel_bounds, scores);
           for (; hits != 0; hits &= hits - 1) {
             const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
             const std::size_t q = p * cols + c;
@@ -211,7 +221,8 @@ class Knn {
   float row_bias(std::size_t i, Range& range) const {
     const float* x = data_.row(i);
     const float norm = -table_.ip.canonical(x, x, dim_);
-    if (!(norm < kInf)) check_finite("data", data_, 1);  // throws unless the values are finite and merely huge
+    if (!(norm < kInf))
+      check_finite("data", data_, 1);  // throws unless the values are finite and merely huge
     range.squared_norm = std::max(range.squared_norm, norm);
     if (params_.metric != Metric::kL2) return 0;
     const float bias = table_.l2.canonical(x, center_.data(), dim_) / 2;
@@ -219,12 +230,13 @@ class Knn {
     return bias;
   }
 
-  /// Whether no row that was dropped from the proposals, all at `dropped` or above, can be among the k nearest,
-  /// the k-th of which is at canonical distance `kth`.
+  /// Whether no row that was dropped from the proposals, all at `dropped` or above, can be among the k
+  /// nearest, the k-th of which is at canonical distance `kth`.
   bool certified(std::size_t q, const Range& range, float dropped, float kth) const {
     if (dropped == kInf) return true;  // nothing was dropped
     const float* query = queries_.row(q);
-    const double depth = static_cast<double>(kernels::kTileDepth) + static_cast<double>(dim_) / kernels::kTileDepth + 3;
+    const double depth =
+        static_cast<double>(kernels::kTileDepth) + static_cast<double>(dim_) / kernels::kTileDepth + 3;
     const double canonical = (static_cast<double>(dim_) / 32 + 8) * kUnit;
     double shifted = 0;
     for (std::size_t j = 0; j < dim_; ++j) {
@@ -254,7 +266,8 @@ class Knn {
       const float dropped = best.bound();
       for (Scored& e : *entries) e.score = kernels_.canonical(queries_.row(q), data_.row(e.id), dim_);
       std::sort(entries->begin(), entries->end());
-      if (entries->size() < found_ || !certified(q, range, dropped, found_ > 0 ? (*entries)[found_ - 1].score : -kInf)) {
+      if (entries->size() < found_ ||
+          !certified(q, range, dropped, found_ > 0 ? (*entries)[found_ - 1].score : -kInf)) {
         scan_rows(q, 0, data_.rows, exact);
         entries = &exact.finish();
       }
@@ -292,8 +305,8 @@ void check(MatrixView<const float> data, const KnnParams& params) {
 
 }  // namespace
 
-void knn(MatrixView<const float> data, MatrixView<const float> queries, const KnnParams& params, std::int64_t* ids,
-         float* distances) {
+void knn(MatrixView<const float> data, MatrixView<const float> queries, const KnnParams& params,
+         std::int64_t* ids, float* distances) {
   check_cols("queries", queries, data.cols);
   check(data, params);
   check_finite("queries", queries, resolve_threads(params.threads));

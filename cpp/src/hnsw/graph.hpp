@@ -30,7 +30,9 @@ struct Graph {
         upper_links(params_.M) {}
 
   std::size_t size() const noexcept { return level.size(); }
-  std::size_t capacity(std::size_t l) const noexcept { return l == 0 ? links0.stride() : upper_links.stride(); }
+  std::size_t capacity(std::size_t l) const noexcept {
+    return l == 0 ? links0.stride() : upper_links.stride();
+  }
 
   const std::uint32_t* links(std::uint32_t node, std::size_t l) const noexcept {
     return l == 0 ? links0.row(node) : upper_links.row(upper_begin[node] + l - 1);

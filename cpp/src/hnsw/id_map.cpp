@@ -39,15 +39,18 @@ void IdMap::append(std::size_t n, std::span<const std::int64_t> ids) {
   if (n == 0) return;
   if (ids.empty()) {
     if (explicit_)
-      throw std::invalid_argument("ids: expected one per vector, as for the vectors already in the index, got none");
+      throw std::invalid_argument(
+          "ids: expected one per vector, as for the vectors already in the index, got none");
     size_ += n;
     return;
   }
   if (ids.size() != n)
-    throw std::invalid_argument("ids: expected " + std::to_string(n) + " values, got " + std::to_string(ids.size()));
+    throw std::invalid_argument("ids: expected " + std::to_string(n) + " values, got " +
+                                std::to_string(ids.size()));
   for (const std::int64_t id : ids) {
     if (id < 0) throw std::invalid_argument("ids: expected no negative value, got " + std::to_string(id));
-    if (find(id)) throw std::invalid_argument("ids: expected ids not in the index, got " + std::to_string(id));
+    if (find(id))
+      throw std::invalid_argument("ids: expected ids not in the index, got " + std::to_string(id));
   }
   const bool was_explicit = explicit_;
   const std::size_t first = size_;

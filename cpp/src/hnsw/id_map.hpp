@@ -1,4 +1,5 @@
-// From the caller's ids to row numbers: an open-addressing table of row numbers whose keys are in the id array.
+// From the caller's ids to row numbers: an open-addressing table of row numbers whose keys are in the id
+// array.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +17,14 @@ class IdMap {
  public:
   std::size_t size() const noexcept { return size_; }
   bool explicit_ids() const noexcept { return explicit_; }
-  std::int64_t id(std::size_t row) const noexcept { return explicit_ ? ids_[row] : static_cast<std::int64_t>(row); }
+  std::int64_t id(std::size_t row) const noexcept {
+    return explicit_ ? ids_[row] : static_cast<std::int64_t>(row);
+  }
   std::optional<std::uint32_t> find(std::int64_t id) const noexcept;
 
   /// Append n rows; `ids` empty: the row numbers continue.
-  /// @throws std::invalid_argument, with nothing changed, if an id is negative, occurs twice or exists, or if ids are
+  /// @throws std::invalid_argument, with nothing changed, if an id is negative, occurs twice or exists, or if
+  /// ids are
   ///         missing for an index that has them
   void append(std::size_t n, std::span<const std::int64_t> ids);
   /// Undo an append: drop the rows from `size` on, and the explicit ids if there were none.

@@ -16,8 +16,8 @@
 
 namespace whimbrel {
 
-/// Shared by readers, exclusive for one writer. A writer's progress function runs inside its lock, so a call from
-/// there would wait for itself; it is refused instead.
+/// Shared by readers, exclusive for one writer. A writer's progress function runs inside its lock, so a call
+/// from there would wait for itself; it is refused instead.
 class IndexMutex {
  public:
   std::shared_lock<std::shared_mutex> read() {
@@ -27,7 +27,9 @@ class IndexMutex {
 
   class Writer {
    public:
-    explicit Writer(IndexMutex& owner) : owner_(owner), lock_(owner.mutex_) { owner_.writer_ = std::this_thread::get_id(); }
+    explicit Writer(IndexMutex& owner) : owner_(owner), lock_(owner.mutex_) {
+      owner_.writer_ = std::this_thread::get_id();
+    }
     ~Writer() { owner_.writer_ = std::thread::id(); }
 
    private:

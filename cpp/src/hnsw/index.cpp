@@ -19,27 +19,31 @@ constexpr std::size_t kMaxDim = std::size_t{1} << 20;
 template <class T>
 void check_range(const char* name, T got, T low, T high) {
   if (got < low || got > high)
-    throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(low) + " to " + std::to_string(high) +
-                                ", got " + std::to_string(got));
+    throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(low) + " to " +
+                                std::to_string(high) + ", got " + std::to_string(got));
 }
 
 void check_order(std::span<const std::int64_t> order, std::size_t n) {
   if (order.empty()) return;
   if (order.size() != n)
-    throw std::invalid_argument("order: expected " + std::to_string(n) + " values, got " + std::to_string(order.size()));
+    throw std::invalid_argument("order: expected " + std::to_string(n) + " values, got " +
+                                std::to_string(order.size()));
   std::vector<bool> seen(n);
   for (const std::int64_t i : order) {
     if (i < 0 || static_cast<std::size_t>(i) >= n || seen[static_cast<std::size_t>(i)])
       throw std::invalid_argument("order: expected each of 0 to " + std::to_string(n - 1) + " once, got " +
-                                  std::to_string(i) + (i < 0 || static_cast<std::size_t>(i) >= n ? "" : " twice"));
+                                  std::to_string(i) +
+                                  (i < 0 || static_cast<std::size_t>(i) >= n ? "" : " twice"));
     seen[static_cast<std::size_t>(i)] = true;
   }
 }
 
 /// A row as stored and as compared: normalized for cosine, zeros up to the padded length.
 void store_row(const Graph& graph, const float* row, float* out) {
-  if (graph.params.metric == Metric::kCosine) normalize(row, graph.dim, out);
-  else std::copy_n(row, graph.dim, out);
+  if (graph.params.metric == Metric::kCosine)
+    normalize(row, graph.dim, out);
+  else
+    std::copy_n(row, graph.dim, out);
   std::fill(out + graph.dim, out + graph.vectors.stride(), 0.0f);
 }
 
@@ -86,7 +90,8 @@ void check_params(std::size_t dim, const HnswParams& p) {
   check_range<std::uint32_t>("ef_construction", p.ef_construction, 1, kMaxEf);
   check_range<std::uint32_t>("ef_search", p.ef_search, 1, kMaxEf);
   if (!(p.batch_growth >= 1) || std::isinf(p.batch_growth))
-    throw std::invalid_argument("batch_growth: expected a finite number, at least 1, got " + std::to_string(p.batch_growth));
+    throw std::invalid_argument("batch_growth: expected a finite number, at least 1, got " +
+                                std::to_string(p.batch_growth));
   if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine)
     throw std::invalid_argument("metric: expected l2, ip or cosine");
 }
@@ -100,7 +105,8 @@ HnswIndex::~HnswIndex() = default;
 HnswIndex::HnswIndex(HnswIndex&&) noexcept = default;
 HnswIndex& HnswIndex::operator=(HnswIndex&&) noexcept = default;
 
-HnswIndex HnswIndex::build(MatrixView<const float> vectors, const HnswParams& params, const AddOptions& options) {
+HnswIndex HnswIndex::build(MatrixView<const float> vectors, const HnswParams& params,
+                           const AddOptions& options) {
   HnswIndex index(vectors.cols, params);
   index.add(vectors, options);
   return index;
@@ -117,8 +123,8 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) 
   const auto lock = impl_->mutex.write();
   const std::size_t first = graph.size(), first_upper = graph.upper_links.size();
   if (vectors.rows > kMaxNodes - first)
-    throw std::length_error("vectors: expected at most 2^31 - 2 in one index, got " + std::to_string(first) + " + " +
-                            std::to_string(vectors.rows));
+    throw std::length_error("vectors: expected at most 2^31 - 2 in one index, got " + std::to_string(first) +
+                            " + " + std::to_string(vectors.rows));
   const bool ids_were_explicit = impl_->ids.explicit_ids();
   impl_->ids.append(vectors.rows, options.ids);
   try {
@@ -135,8 +141,8 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) 
   impl_->build_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids, float* distances,
-                       SearchCounts* counts) const {
+void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
+                       float* distances, SearchCounts* counts) const {
   const Graph& graph = impl_->graph;
   if (params.k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_cols("queries", queries, graph.dim);
@@ -145,7 +151,8 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
 
   const auto lock = impl_->mutex.read();
   const std::size_t k = params.k;
-  const std::size_t ef = std::min(graph.size(), std::max(k, params.ef_search ? params.ef_search : graph.params.ef_search));
+  const std::size_t ef =
+      std::min(graph.size(), std::max(k, params.ef_search ? params.ef_search : graph.params.ef_search));
   const auto& kernels = kernels::metric_kernels(kernels::active_table(), graph.params.metric);
   const float shift = graph.params.metric == Metric::kCosine ? 1.0f : 0.0f;
   ProgressMeter meter(params.progress, queries.rows);
@@ -160,7 +167,8 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
       store_row(graph, queries.row(q), scratch.query.data());
       GraphSearch search(graph, scratch);
       search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
-      // Fast arithmetic chose; canonical arithmetic is returned. Candidates within rounding of the k-th are measured too.
+      // Fast arithmetic chose; canonical arithmetic is returned. Candidates within rounding of the k-th are
+      // measured too.
       constexpr std::uint64_t kNearTie = 64;  // units in the last place
       const Pool& pool = scratch.pool;
       std::size_t n = std::min(k, pool.size());
@@ -244,8 +252,8 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() + g.upper_links.bytes() +
-         impl_->ids.bytes();
+  return g.vectors.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
+         g.upper_links.bytes() + impl_->ids.bytes();
 }
 
 }  // namespace whimbrel

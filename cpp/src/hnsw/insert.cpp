@@ -1,8 +1,8 @@
-// Batches of points search the graph as it stood before the batch, in parallel, and see the points of their own
-// batch that come earlier in the order exactly; then the reverse edges are grouped by target and applied. Nothing
-// depends on the number of threads. (Batches against a frozen graph: Dobson et al., "Scaling graph-based ANNS
-// algorithms to billion-size datasets", 2023. Seeing the earlier points of the batch keeps the result close to strictly
-// sequential insertion, so that the order counts as it should.)
+// Batches of points search the graph as it stood before the batch, in parallel, and see the points of their
+// own batch that come earlier in the order exactly; then the reverse edges are grouped by target and applied.
+// Nothing depends on the number of threads. (Batches against a frozen graph: Dobson et al., "Scaling
+// graph-based ANNS algorithms to billion-size datasets", 2023. Seeing the earlier points of the batch keeps
+// the result close to strictly sequential insertion, so that the order counts as it should.)
 #include "hnsw/insert.hpp"
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace whimbrel {
 namespace {
 
-/// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch shrinks.
+/// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch
+/// shrinks.
 constexpr std::size_t kMaxBatch = 2048;
 /// Reverse edges are dealt to this many groups by target, each the work of one thread.
 constexpr std::size_t kTargetGroups = 64;
@@ -41,7 +42,9 @@ class UndoLog {
     saved_[node] = 1;
     auto& log = entry_[node % kTargetGroups];
     for (std::size_t l = 0; l <= graph.level[node]; ++l)
-      log.push_back({node, static_cast<std::uint32_t>(l), {graph.links(node, l), graph.links(node, l) + graph.capacity(l)}});
+      log.push_back({node,
+                     static_cast<std::uint32_t>(l),
+                     {graph.links(node, l), graph.links(node, l) + graph.capacity(l)}});
   }
 
   void restore(Graph& graph) const {
@@ -71,7 +74,8 @@ class Insertion {
         undo_(first),
         edge_distances_(graph.links0.stride()) {
     for (std::size_t i = 0; i < order_.size(); ++i)
-      order_[i] = static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
+      order_[i] =
+          static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
     workers_.reserve(threads);
     for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, table_);
     remember_distances(first);
@@ -125,8 +129,8 @@ class Insertion {
     return static_cast<std::size_t>(std::clamp(growth, 1.0, static_cast<double>(kMaxBatch)));
   }
 
-  /// Distances beside the level-0 links of all nodes save most of the work of pruning. They pay when the call inserts
-  /// much; a small addition to a large index computes what it needs. The graph is the same.
+  /// Distances beside the level-0 links of all nodes save most of the work of pruning. They pay when the call
+  /// inserts much; a small addition to a large index computes what it needs. The graph is the same.
   void remember_distances(std::size_t n_old) {
     if (order_.size() < n_old / 8) return;
     edge_distances_.resize(graph_.size());
@@ -153,7 +157,8 @@ class Insertion {
     parallel_for(n_blocks, threads_, [&](std::size_t b, std::size_t w) {
       link_forward(batch, b * block, std::min(batch.size(), (b + 1) * block), workers_[w], groups_[b]);
     });
-    parallel_for(kTargetGroups, threads_, [&](std::size_t g, std::size_t w) { link_back(batch, g, workers_[w]); });
+    parallel_for(kTargetGroups, threads_,
+                 [&](std::size_t g, std::size_t w) { link_back(batch, g, workers_[w]); });
     for (const std::uint32_t node : batch) {
       if (graph_.level[node] <= graph_.max_level) continue;
       graph_.max_level = graph_.level[node];
@@ -209,11 +214,13 @@ class Insertion {
       search.beam(query, 0, nearest, graph_.params.ef_construction, worker.pools[i - begin]);
     }
     offer_earlier_points(batch, begin, end, worker);
-    for (std::size_t i = begin; i < end; ++i) connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
+    for (std::size_t i = begin; i < end; ++i)
+      connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
   }
 
   /// Earlier points of the batch on an upper level: few, so one by one.
-  void offer_upper_members(std::span<const std::uint32_t> batch, std::size_t i, std::size_t l, Worker& worker, Pool& pool) {
+  void offer_upper_members(std::span<const std::uint32_t> batch, std::size_t i, std::size_t l, Worker& worker,
+                           Pool& pool) {
     auto& nodes = worker.nodes[0];
     nodes.clear();
     for (const std::uint32_t j : upper_members_[l]) {
@@ -224,7 +231,8 @@ class Insertion {
   }
 
   /// Earlier points of the batch on level 0: tiles of inner products find those that may enter a pool.
-  void offer_earlier_points(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end, Worker& worker) {
+  void offer_earlier_points(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
+                            Worker& worker) {
     const std::size_t n = end - begin, stride = rows_.stride, cols = table_.tile_cols;
     worker.panels.fill(n, [&](std::size_t c) { return rows_.row(batch[begin + c]); });
     const bool l2 = graph_.params.metric == Metric::kL2;
@@ -232,8 +240,8 @@ class Insertion {
       worker.nodes[c].clear();
       worker.bounds[c] = -std::numeric_limits<float>::infinity();
       if (c >= n) continue;
-      // l2: distance / 2 = |x|^2 / 2 - x.q + |q|^2 / 2. The margin makes up for the rounding of the products; who passes
-      // is measured again.
+      // l2: distance / 2 = |x|^2 / 2 - x.q + |q|^2 / 2. The margin makes up for the rounding of the products;
+      // who passes is measured again.
       const float q = half_norms_[begin + c], bound = worker.pools[c].bound();
       const float margin = kProductError * (l2 ? q + std::abs(bound) : std::abs(bound));
       worker.bounds[c] = (l2 ? bound / 2 - q : bound) + margin;
@@ -256,7 +264,8 @@ class Insertion {
 
   void offer(std::uint32_t node, const std::vector<std::uint32_t>& others, Worker& worker, Pool& pool) {
     worker.distances.resize(others.size());
-    kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, others.data(), others.size(), worker.distances.data());
+    kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, others.data(), others.size(),
+                      worker.distances.data());
     for (std::size_t j = 0; j < others.size(); ++j)
       if (worker.distances[j] < pool.bound()) pool.insert({worker.distances[j], others[j]});
   }
@@ -265,7 +274,8 @@ class Insertion {
   void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
                std::vector<std::vector<ReverseEdge>>& groups) {
     const std::size_t M = graph_.params.M;
-    select_neighbors(graph_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0, worker.selection);
+    select_neighbors(graph_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
+                     worker.selection);
     write_links(node, l, worker.selection.kept);
     for (const Candidate c : worker.selection.kept)
       groups[c.node() % kTargetGroups].push_back(
@@ -325,7 +335,8 @@ class Insertion {
     for (const ReverseEdge& e : edges) candidates.emplace_back(e.distance, batch[e.position]);
     std::sort(candidates.begin(), candidates.end());
     // Filled to three quarters only: a full list would have to be selected again for every new edge.
-    select_neighbors(graph_, candidates, capacity, l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
+    select_neighbors(graph_, candidates, capacity, l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0,
+                     worker.selection);
     write_links(node, l, worker.selection.kept);
   }
 
@@ -346,8 +357,8 @@ class Insertion {
   std::size_t batch_rows_ = 0;
   AlignedArray<float> batch_vectors_;
   std::vector<float> half_norms_;
-  std::vector<std::vector<std::uint32_t>> upper_members_;            // by level: positions in the batch
-  std::vector<std::vector<std::vector<ReverseEdge>>> groups_;        // by block, by target group
+  std::vector<std::vector<std::uint32_t>> upper_members_;      // by level: positions in the batch
+  std::vector<std::vector<std::vector<ReverseEdge>>> groups_;  // by block, by target group
 };
 
 }  // namespace

@@ -40,7 +40,8 @@ void GraphSearch::beam(const float* query, std::size_t level, Candidate from, st
   while (pool.has_next()) {
     const std::uint32_t* row = graph_.links(pool.expand_next(), level);
     ++scratch_.counts.hops;
-    // First pass: which neighbors are new. Second: their distances, with every row on its way before it is needed.
+    // First pass: which neighbors are new. Second: their distances, with every row on its way before it is
+    // needed.
     std::size_t n = 0;
     for (std::size_t i = 0; i < capacity && row[i] != kNoNode; ++i) {
       nodes[n] = row[i];
@@ -49,7 +50,8 @@ void GraphSearch::beam(const float* query, std::size_t level, Candidate from, st
     if (pool.has_next()) {
       // Unless this expansion finds something nearer, this is the row that comes next.
       const std::uint32_t* next = graph_.links(pool.peek().node(), level);
-      for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t)) __builtin_prefetch(next + i);
+      for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t))
+        __builtin_prefetch(next + i);
     }
     kernels_.fast_ids(query, rows_.stride, rows_, nodes, n, distances);
     scratch_.counts.distances += n;

@@ -71,8 +71,10 @@ class Pool {
     std::size_t low = 0, high = size_;
     while (low < high) {
       const std::size_t middle = (low + high) / 2;
-      if (entries_[middle] < c) low = middle + 1;
-      else high = middle;
+      if (entries_[middle] < c)
+        low = middle + 1;
+      else
+        high = middle;
     }
     std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - low) * sizeof(Candidate));
     entries_[low] = c;
@@ -128,7 +130,7 @@ struct SearchScratch {
   VisitedSet visited;
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
-  AlignedArray<float> query;  // padded like a row
+  AlignedArray<float> query;                            // padded like a row
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
 

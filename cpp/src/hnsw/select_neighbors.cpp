@@ -8,7 +8,8 @@ namespace {
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
 bool dominated(const kernels::MetricKernels& kernels, kernels::RowBlocks rows, Candidate c,
                std::span<const std::uint32_t> kept) {
-  constexpr std::size_t kGroup = 4;  // of the kernel; the nearest kept nodes, which decide most often, come first
+  constexpr std::size_t kGroup =
+      4;  // of the kernel; the nearest kept nodes, which decide most often, come first
   float distances[kGroup];
   for (std::size_t i = 0; i < kept.size(); i += kGroup) {
     const std::size_t n = std::min(kGroup, kept.size() - i);
@@ -39,7 +40,8 @@ void select_neighbors(const Graph& graph, std::span<const Candidate> candidates,
   }
   if (out.kept.size() < min_kept) {
     const std::size_t missing = std::min(min_kept - out.kept.size(), out.pruned.size());
-    out.kept.insert(out.kept.end(), out.pruned.begin(), out.pruned.begin() + static_cast<std::ptrdiff_t>(missing));
+    out.kept.insert(out.kept.end(), out.pruned.begin(),
+                    out.pruned.begin() + static_cast<std::ptrdiff_t>(missing));
     std::sort(out.kept.begin(), out.kept.end());
   }
 }

@@ -18,8 +18,8 @@ struct Selection {
   std::vector<std::uint32_t> kept_nodes;
 };
 
-/// Go through `candidates`, nearest to the base first, and keep one unless a kept one is nearer to it than the base
-/// is. Stops at `max_kept`. Then, nearest first, put pruned ones back until there are `min_kept`.
+/// Go through `candidates`, nearest to the base first, and keep one unless a kept one is nearer to it than
+/// the base is. Stops at `max_kept`. Then, nearest first, put pruned ones back until there are `min_kept`.
 void select_neighbors(const Graph& graph, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection& out);
 

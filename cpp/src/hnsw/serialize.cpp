@@ -29,9 +29,10 @@ static_assert(sizeof(Params) == 72);
 
 template <class T>
 SectionToWrite rows_section(Tag tag, const BlockRows<T>& rows) {
-  return {tag, false, rows.bytes(), [&rows](const ByteSink& sink) {
-            rows.for_each_run([&](const T* data, std::size_t n) { sink(data, n * rows.stride() * sizeof(T)); });
-          }};
+  return {
+      tag, false, rows.bytes(), [&rows](const ByteSink& sink) {
+        rows.for_each_run([&](const T* data, std::size_t n) { sink(data, n * rows.stride() * sizeof(T)); });
+      }};
 }
 
 /// Grows with what was really read, so that a false size runs into the end of the file, not out of memory.
@@ -53,8 +54,11 @@ void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
   const std::uint32_t* row = graph.links(node, l);
   const std::size_t degree = graph.degree(node, l);
   for (std::size_t i = 0; i < graph.capacity(l); ++i) {
-    const bool good = i < degree ? row[i] < graph.size() && row[i] != node && graph.level[row[i]] >= l : row[i] == kNoNode;
-    if (!good) damaged("links to existing nodes, got " + std::to_string(row[i]) + " in the list of " + std::to_string(node));
+    const bool good =
+        i < degree ? row[i] < graph.size() && row[i] != node && graph.level[row[i]] >= l : row[i] == kNoNode;
+    if (!good)
+      damaged("links to existing nodes, got " + std::to_string(row[i]) + " in the list of " +
+              std::to_string(node));
   }
 }
 
@@ -63,13 +67,15 @@ void check_graph(const Graph& graph) {
     if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
     return;
   }
-  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level) damaged("an entry point on the top level");
+  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level)
+    damaged("an entry point on the top level");
   for (std::uint32_t node = 0; node < graph.size(); ++node) {
     if (graph.level[node] > graph.max_level) damaged("no level above the top");
     for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
     const float* row = graph.vectors.row(node);
     for (std::size_t i = 0; i < graph.vectors.stride(); ++i)
-      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0) damaged("finite vectors, padded with zeros");
+      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
+        damaged("finite vectors, padded with zeros");
   }
 }
 
@@ -79,12 +85,24 @@ void HnswIndex::save(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
   const HnswParams& p = g.params;
-  const Params params{g.dim, g.size(), g.upper_links.size(), p.seed, p.batch_growth, static_cast<std::uint32_t>(p.metric), p.M,
-                      p.ef_construction, p.ef_search, p.keep_pruned, g.entry, static_cast<std::uint32_t>(g.max_level),
+  const Params params{g.dim,
+                      g.size(),
+                      g.upper_links.size(),
+                      p.seed,
+                      p.batch_growth,
+                      static_cast<std::uint32_t>(p.metric),
+                      p.M,
+                      p.ef_construction,
+                      p.ef_search,
+                      p.keep_pruned,
+                      g.entry,
+                      static_cast<std::uint32_t>(g.max_level),
                       impl_->ids.explicit_ids()};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
-      rows_section(kVectors, g.vectors), rows_section(kLevels, g.level), rows_section(kLinks, g.links0),
+      rows_section(kVectors, g.vectors),
+      rows_section(kLevels, g.level),
+      rows_section(kLinks, g.links0),
       rows_section(kUpper, g.upper_links)};
   if (impl_->ids.explicit_ids())
     sections.push_back({kIds, false, g.size() * sizeof(std::int64_t), [&](const ByteSink& out) {

@@ -1,10 +1,11 @@
 // Distances between float32 vectors, compiled once per instruction set into its own namespace.
 //
-// Numerics. Canonical form: 32 virtual lanes, lane j sums the terms of elements j, j + 32, ... in order; multiply
-// and add are rounded separately; the lanes are folded by halves 16, 8, 4, 2, 1. A partial last block adds
-// zeros, so zero padding changes no bit. 32 lanes are two registers of AVX-512, four of AVX2, eight of SSE or
-// NEON, and one CUDA warp. Fast form: two fused accumulators per row; a tile sums in order, in runs of kTileDepth;
-// relative error of a sum of d terms below (d + 2) 2^-24 of the sum of their magnitudes.
+// Numerics. Canonical form: 32 virtual lanes, lane j sums the terms of elements j, j + 32, ... in order;
+// multiply and add are rounded separately; the lanes are folded by halves 16, 8, 4, 2, 1. A partial last
+// block adds zeros, so zero padding changes no bit. 32 lanes are two registers of AVX-512, four of AVX2,
+// eight of SSE or NEON, and one CUDA warp. Fast form: two fused accumulators per row; a tile sums in order,
+// in runs of kTileDepth; relative error of a sum of d terms below (d + 2) 2^-24 of the sum of their
+// magnitudes.
 #include "kernels/kernel_table.hpp"
 #include "kernels/lanes.hpp"
 
@@ -52,7 +53,8 @@ float canonical(const float* a, const float* b, std::size_t d) {
 /// Distances of one query to N rows at once: N independent chains hide the latency of the adds, and the query
 /// is loaded once. Meanwhile the lines of `ahead` rows, which come next, are fetched at the same offsets.
 template <class Term, std::size_t N, bool kPrefetch>
-inline void fast_rows(const float* query, const float* const* row, const float* const* ahead, std::size_t d, float* out) {
+inline void fast_rows(const float* query, const float* const* row, const float* const* ahead, std::size_t d,
+                      float* out) {
   Vec even[N] = {}, odd[N] = {};
   std::size_t i = 0;
   for (; i + 2 * kWidth <= d; i += 2 * kWidth) {
@@ -82,13 +84,15 @@ inline void fast_rows(const float* query, const float* const* row, const float* 
 template <class Term>
 float fast(const float* a, const float* b, std::size_t d) {
   float out;
-  // The row is the first factor in fast_ids as well: the squared difference does not care, and neither does the product.
+  // The row is the first factor in fast_ids as well: the squared difference does not care, and neither does
+  // the product.
   fast_rows<Term, 1, false>(b, &a, nullptr, d, &out);
   return out;
 }
 
 template <class Term>
-void fast_ids(const float* query, std::size_t d, RowBlocks rows, const std::uint32_t* ids, std::size_t n, float* out) {
+void fast_ids(const float* query, std::size_t d, RowBlocks rows, const std::uint32_t* ids, std::size_t n,
+              float* out) {
   constexpr std::size_t kGroup = 4;
   const float* row[2 * kGroup];
   // The first group is fetched whole before anything is computed; each later one during the group before it.
@@ -129,7 +133,8 @@ constexpr std::size_t kTileCols = kTileVecs * kWidth;
 constexpr std::size_t kPanelAhead = 32;  // steps; 2 to 5 % of the tile rate at d = 384
 static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols);
 
-void tile(const float* rows, std::size_t stride, const float* panel, std::size_t depth, bool accumulate, float* out) {
+void tile(const float* rows, std::size_t stride, const float* panel, std::size_t depth, bool accumulate,
+          float* out) {
   const float* row[kTileRows];
   for (std::size_t r = 0; r < kTileRows; ++r) row[r] = rows + r * stride;
   Vec acc[kTileRows][kTileVecs] = {};

@@ -14,7 +14,9 @@ struct RowBlocks {
   std::uint32_t mask;
   std::size_t stride;  // in floats
 
-  const float* row(std::uint32_t i) const { return blocks[i >> shift] + static_cast<std::size_t>(i & mask) * stride; }
+  const float* row(std::uint32_t i) const {
+    return blocks[i >> shift] + static_cast<std::size_t>(i & mask) * stride;
+  }
 };
 
 /// Distances of one form between two vectors of d floats. Smaller is nearer.
@@ -25,8 +27,8 @@ using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks rows, co
                            std::size_t n, float* out);
 /// Inner products of tile_rows rows with tile_cols queries over `depth` coordinates:
 ///   out[r * tile_cols + c] (+)= sum_k rows[r * stride + k] * panel[k * tile_cols + c]
-/// Every product is summed in the same order wherever it stands in the tile. Callers go through long vectors in
-/// runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
+/// Every product is summed in the same order wherever it stands in the tile. Callers go through long vectors
+/// in runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
 using TileKernel = void (*)(const float* rows, std::size_t stride, const float* panel, std::size_t depth,
                             bool accumulate, float* out);
 /// The comparisons of selection: bit c of the result is set where bias - products[c] < bounds[c],

@@ -1,7 +1,7 @@
 // The vector type of the instruction set this file is compiled for, and the few operations kernels need.
 //
-// Adding an ISA: one width and these primitives here, one line in cpp/CMakeLists.txt, one row in dispatch.cpp.
-// No standard templates: nothing here may leave a weak symbol in the object file.
+// Adding an ISA: one width and these primitives here, one line in cpp/CMakeLists.txt, one row in
+// dispatch.cpp. No standard templates: nothing here may leave a weak symbol in the object file.
 #pragma once
 
 #include <cstddef>

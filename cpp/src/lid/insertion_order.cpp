@@ -15,8 +15,8 @@ namespace {
 
 void check_size(const char* name, std::size_t got, std::size_t expected) {
   if (got != expected)
-    throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(expected) + " values, got " +
-                                std::to_string(got));
+    throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(expected) +
+                                " values, got " + std::to_string(got));
 }
 
 }  // namespace
@@ -24,7 +24,8 @@ void check_size(const char* name, std::size_t got, std::size_t expected) {
 void order_by_value(std::span<const double> values, bool descending, std::span<std::int64_t> order) {
   check_size("order", order.size(), values.size());
   for (std::size_t i = 0; i < values.size(); ++i)
-    if (std::isnan(values[i])) throw std::invalid_argument("values: expected no NaN, got one at " + std::to_string(i));
+    if (std::isnan(values[i]))
+      throw std::invalid_argument("values: expected no NaN, got one at " + std::to_string(i));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     const double x = values[static_cast<std::size_t>(a)], y = values[static_cast<std::size_t>(b)];
@@ -42,7 +43,8 @@ void random_order(std::uint64_t seed, std::span<std::int64_t> order) {
   });
 }
 
-void order_by_category(std::span<const std::int64_t> labels, std::uint64_t seed, std::span<std::int64_t> order) {
+void order_by_category(std::span<const std::int64_t> labels, std::uint64_t seed,
+                       std::span<std::int64_t> order) {
   check_size("order", order.size(), labels.size());
   random_order(seed, order);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
