@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import METRICS, as_choice, as_int, as_int_vector, as_matrix, as_queries, as_threads
+from ._arrays import METRICS, as_choice, as_int, as_int_vector, as_matrix, as_threads
 from ._progress import Progress, reporter
-from .exact import MAX_K
-from .hnsw_base import MAX_EF, HnswBase
-from .hnsw_results import SearchCounts, SearchResult
+from .hnsw_base import MAX_EF
+from .hnsw_search import HnswSearch
 from .order import MAX_SEED, resolve_order
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ __all__ = ["HnswIndex"]
 MAX_DIM = 2**20
 
 
-class HnswIndex(HnswBase):
+class HnswIndex(HnswSearch):
     """Graph for approximate nearest neighbor search [1]_ that lets you choose the order of insertion.
 
     Parameters
@@ -179,50 +178,3 @@ class HnswIndex(HnswBase):
         with reporter(progress, "vectors") as callback:
             self._core.add(rows, numbers, permutation, threads, callback)
         self._order = name
-
-    def search(
-        self, queries: ArrayLike, k: int = 10, *, ef_search: int | None = None, threads: int = 0
-    ) -> SearchResult:
-        """Find the approximate `k` nearest vectors of each query.
-
-        Parameters
-        ----------
-        queries : (q, d) or (d,) array_like of float32
-            Other real dtypes are converted. Must be finite.
-        k : int
-            Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
-        ef_search : int, optional
-            Beam width on level 0 (`ef` in [1]_, Alg. 2 and 5): larger is slower and finds more. If None,
-            the index's own. Below `k`, `k` is used.
-        threads : int
-            Worker threads; 0 uses all. Does not change the result.
-
-        Returns
-        -------
-        SearchResult
-            `ids` (q, k) int64 and `distances` (q, k) float32; (k,) for a single query. Distances have the
-            same bits for any number of threads and any CPU instruction set.
-
-        Raises
-        ------
-        ValueError
-            Wrong shapes, non-finite values, or a number out of range.
-        """
-        points, single = as_queries("queries", queries, self.dim)
-        found = self._core.search(points, *_search_params(k, ef_search, threads), False)
-        return SearchResult(*(a[0] for a in found)) if single else SearchResult(*found)
-
-    def search_with_counts(
-        self, queries: ArrayLike, k: int = 10, *, ef_search: int | None = None, threads: int = 0
-    ) -> tuple[SearchResult, SearchCounts]:
-        """Search, and count distance computations and hops of each query: the cost without a clock."""
-        points, single = as_queries("queries", queries, self.dim)
-        found = self._core.search(points, *_search_params(k, ef_search, threads), True)
-        if single:
-            found = tuple(a[0] for a in found)
-        return SearchResult(*found[:2]), SearchCounts(*found[2:])
-
-
-def _search_params(k: int, ef_search: int | None, threads: int) -> tuple[int, int, int]:
-    ef = 0 if ef_search is None else as_int("ef_search", ef_search, 1, MAX_EF)  # 0: the index's own
-    return as_int("k", k, 1, MAX_K), ef, as_threads(threads)
