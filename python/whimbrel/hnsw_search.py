@@ -27,7 +27,8 @@ class HnswSearch(HnswBase):
         k : int
             Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
         ef_search : int, optional
-            Beam width on level 0 (`ef` in Malkov and Yashunin, Alg. 2 and 5): larger is slower and finds more. If None,
+            Beam width on level 0 (`ef` in Malkov and Yashunin, Alg. 2 and 5): larger is slower and finds
+            more. If None,
             the index's own. Below `k`, `k` is used.
         threads : int
             Worker threads; 0 uses all. Does not change the result.
