@@ -1,0 +1,127 @@
+// Every instruction set this machine has, against plain double precision.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "base/query_panels.hpp"
+#include "kernels/dispatch.hpp"
+#include "whimbrel/random.hpp"
+
+using namespace whimbrel;
+
+namespace {
+
+std::vector<float> values(std::size_t n, std::uint64_t seed) {
+  std::vector<float> out(n);
+  for (std::size_t i = 0; i < n; ++i)
+    out[i] =
+        static_cast<float>(random_bits(seed, RandomPurpose::kInsertionOrder, i) >> 40) / 8388608.0f - 1.0f;
+  return out;
+}
+
+std::vector<std::size_t> dims() {
+  std::vector<std::size_t> d(300);
+  std::iota(d.begin(), d.end(), std::size_t{1});
+  d.insert(d.end(), {384, 768, 960, 1024, 1536});
+  return d;
+}
+
+struct Reference {
+  double l2 = 0, ip = 0, magnitude = 0;  // magnitude: sum of |a b|
+};
+
+Reference reference(const float* a, const float* b, std::size_t d) {
+  Reference r;
+  for (std::size_t i = 0; i < d; ++i) {
+    const double x = a[i], y = b[i];
+    r.l2 += (x - y) * (x - y);
+    r.ip -= x * y;
+    r.magnitude += std::abs(x * y);
+  }
+  return r;
+}
+
+/// The bound of the kernels' file header.
+double tolerance(std::size_t d, double magnitude) { return static_cast<double>(d + 4) * 0x1p-24 * magnitude; }
+
+}  // namespace
+
+TEST_CASE("every form of every kernel agrees with double precision") {
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    CAPTURE(table->isa);
+    for (const std::size_t d : dims()) {
+      const auto a = values(d, 1), b = values(d, 2);
+      const Reference r = reference(a.data(), b.data(), d);
+      CAPTURE(d);
+      CHECK(std::abs(table->l2.canonical(a.data(), b.data(), d) - r.l2) <= tolerance(d, r.l2));
+      CHECK(std::abs(table->l2.fast(a.data(), b.data(), d) - r.l2) <= tolerance(d, r.l2));
+      CHECK(std::abs(table->ip.canonical(a.data(), b.data(), d) - r.ip) <= tolerance(d, r.magnitude));
+      CHECK(std::abs(table->ip.fast(a.data(), b.data(), d) - r.ip) <= tolerance(d, r.magnitude));
+    }
+  }
+}
+
+TEST_CASE("canonical distances have the same bits on every instruction set, padded or not") {
+  const auto tables = kernels::available_tables();
+  for (const std::size_t d : dims()) {
+    auto a = values(d, 3), b = values(d, 4);
+    const float l2 = tables[0]->l2.canonical(a.data(), b.data(), d),
+                ip = tables[0]->ip.canonical(a.data(), b.data(), d);
+    a.resize(d + 48);
+    b.resize(d + 48);
+    for (const kernels::KernelTable* table : tables) {
+      CAPTURE(table->isa);
+      CAPTURE(d);
+      CHECK(table->l2.canonical(a.data(), b.data(), d) == l2);
+      CHECK(table->ip.canonical(a.data(), b.data(), d) == ip);
+      CHECK(table->l2.canonical(a.data(), b.data(), d + 48) == l2);
+      CHECK(table->ip.canonical(a.data(), b.data(), d + 48) == ip);
+    }
+  }
+}
+
+TEST_CASE("a row has the same distance wherever it stands in a list of ids") {
+  constexpr std::size_t kRows = 23, kPerBlock = 8;
+  for (const kernels::KernelTable* table : kernels::available_tables())
+    for (const std::size_t d : {1, 7, 16, 33, 100, 384}) {
+      const auto data = values(3 * kPerBlock * d, 5), query = values(d, 6);
+      const float* blocks[] = {data.data(), data.data() + kPerBlock * d, data.data() + 2 * kPerBlock * d};
+      const kernels::RowBlocks rows{blocks, 3, kPerBlock - 1, d};
+      for (std::size_t n = 0; n <= kRows; ++n) {
+        std::vector<std::uint32_t> ids(n);
+        for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::uint32_t>((i * 5 + n) % kRows);
+        std::vector<float> out(n + 1, -77.0f);
+        table->l2.fast_ids(query.data(), d, rows, ids.data(), n, out.data());
+        for (std::size_t i = 0; i < n; ++i)
+          CHECK(out[i] == table->l2.fast(query.data(), data.data() + ids[i] * d, d));
+        CHECK(out[n] == -77.0f);
+      }
+    }
+}
+
+TEST_CASE("tiles are inner products, and selection finds the scores below the bounds") {
+  for (const kernels::KernelTable* table : kernels::available_tables())
+    for (const std::size_t d : {1, 17, 256, 300, 784}) {
+      const std::size_t rows = table->tile_rows, cols = table->tile_cols;
+      const auto data = values(rows * d, 7), queries = values(cols * d, 8);
+      QueryPanels panels(*table, cols, d);
+      panels.fill(cols, [&](std::size_t i) { return queries.data() + i * d; });
+      std::vector<float> out(rows * cols), scores(cols), bounds(cols, 0.0f);
+      for (std::size_t k = 0; k < d; k += kernels::kTileDepth)
+        table->tile(data.data() + k, d, panels.panel(0) + k * cols, std::min(kernels::kTileDepth, d - k),
+                    k > 0, out.data());
+      for (std::size_t r = 0; r < rows; ++r) {
+        const std::uint64_t mask = table->select(out.data() + r * cols, 0.25f, bounds.data(), scores.data());
+        for (std::size_t c = 0; c < cols; ++c) {
+          const Reference ref = reference(data.data() + r * d, queries.data() + c * d, d);
+          CHECK(std::abs(out[r * cols + c] + ref.ip) <= tolerance(d, ref.magnitude));
+          CHECK(scores[c] == 0.25f - out[r * cols + c]);
+          CHECK((mask >> c & 1) == (scores[c] < 0.0f));
+        }
+      }
+    }
+}
