@@ -19,8 +19,9 @@ Pages allocate_pages(std::size_t bytes, bool huge) {
   Pages pages(std::aligned_alloc(alignment, size));
   if (!pages) throw std::bad_alloc();
 #if defined(__linux__)
-  // Advice only: without huge pages everything works, slower.
-  if (alignment == kHugePage) madvise(pages.get(), size, MADV_HUGEPAGE);
+  // Advice only: without huge pages everything works, slower. The end that does not fill a huge page stays
+  // with small ones, or it would be resident whole.
+  if (alignment == kHugePage) madvise(pages.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return pages;
 }
