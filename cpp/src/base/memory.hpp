@@ -15,13 +15,15 @@ constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-/// Cache-line aligned memory whose pages appear on first touch; `huge` asks for huge pages, which save a
-/// table walk on nearly every random row access.
+/// Cache-line aligned memory whose pages appear on first touch and go back to the system when freed. The
+/// first `huge_bytes` of it ask for huge pages, which save a table walk on nearly every random row access;
+/// the rest does not, since a huge page is resident whole.
 struct PageDeleter {
+  std::size_t mapped_bytes = 0;  // 0: from the heap
   void operator()(void* p) const noexcept;
 };
 using Pages = std::unique_ptr<void, PageDeleter>;
-Pages allocate_pages(std::size_t bytes, bool huge);
+Pages allocate_pages(std::size_t bytes, std::size_t huge_bytes);
 
 /// n rows of `stride` elements each. Contents of new rows are unspecified. T is trivial.
 template <class T>
@@ -45,10 +47,9 @@ class BlockRows {
   void resize(std::size_t rows) {
     const std::size_t per_block = std::size_t{1} << shift_;
     const std::size_t n_blocks = (rows + per_block - 1) >> shift_;
-    // A first block that stays nearly empty should cost its used pages only.
-    const bool huge = rows * stride_ * sizeof(T) >= kBlockBytes / 4;
     while (owners_.size() < n_blocks) {
-      Pages pages = allocate_pages(per_block * stride_ * sizeof(T), huge);
+      const std::size_t used = std::min(per_block, rows - owners_.size() * per_block);
+      Pages pages = allocate_pages(per_block * stride_ * sizeof(T), used * stride_ * sizeof(T));
       pointers_.reserve(owners_.size() + 1);
       owners_.push_back(std::move(pages));
       pointers_.push_back(static_cast<T*>(owners_.back().get()));
@@ -82,7 +83,7 @@ template <class T>
 class AlignedArray {
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t n) : pages_(allocate_pages(n * sizeof(T), n * sizeof(T) >= (4u << 20))) {
+  explicit AlignedArray(std::size_t n) : pages_(allocate_pages(n * sizeof(T), n * sizeof(T))) {
     std::fill_n(data(), n, T{});
   }
   T* data() noexcept { return static_cast<T*>(pages_.get()); }
