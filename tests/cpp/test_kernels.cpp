@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -90,7 +91,7 @@ TEST_CASE("a row has the same distance wherever it stands in a list of ids") {
     for (const std::size_t d : {1, 7, 16, 33, 100, 384}) {
       const auto data = values(3 * kPerBlock * d, 5), query = values(d, 6);
       const float* blocks[] = {data.data(), data.data() + kPerBlock * d, data.data() + 2 * kPerBlock * d};
-      const kernels::RowBlocks rows{blocks, 3, kPerBlock - 1, d};
+      const kernels::RowBlocks<float> rows{blocks, 3, kPerBlock - 1, d};
       for (std::size_t n = 0; n <= kRows; ++n) {
         std::vector<std::uint32_t> ids(n);
         for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::uint32_t>((i * 5 + n) % kRows);
@@ -99,6 +100,31 @@ TEST_CASE("a row has the same distance wherever it stands in a list of ids") {
         for (std::size_t i = 0; i < n; ++i)
           CHECK(out[i] == table->l2.fast(query.data(), data.data() + ids[i] * d, d));
         CHECK(out[n] == -77.0f);
+      }
+    }
+}
+
+TEST_CASE("bfloat16 rows are their widened values") {
+  for (const kernels::KernelTable* table : kernels::available_tables())
+    for (const std::size_t d : {1, 7, 16, 33, 100, 384}) {
+      constexpr std::size_t kRows = 13;
+      const auto data = values(kRows * d, 9), query = values(d, 10);
+      std::vector<kernels::Bf16> half(data.size());
+      std::vector<float> widened(data.size());
+      for (std::size_t i = 0; i < data.size(); ++i) {
+        half[i] = static_cast<kernels::Bf16>(std::bit_cast<std::uint32_t>(data[i]) >> 16);
+        widened[i] = std::bit_cast<float>(static_cast<std::uint32_t>(half[i]) << 16);
+      }
+      const kernels::Bf16* blocks[] = {half.data()};
+      const kernels::RowBlocks<kernels::Bf16> rows{blocks, 4, 15, d};
+      std::vector<std::uint32_t> ids(kRows);
+      std::iota(ids.begin(), ids.end(), 0u);
+      std::vector<float> l2(kRows), ip(kRows);
+      table->l2.fast_ids_bf16(query.data(), d, rows, ids.data(), kRows, l2.data());
+      table->ip.fast_ids_bf16(query.data(), d, rows, ids.data(), kRows, ip.data());
+      for (std::size_t i = 0; i < kRows; ++i) {
+        CHECK(l2[i] == table->l2.fast(query.data(), widened.data() + i * d, d));
+        CHECK(ip[i] == table->ip.fast(query.data(), widened.data() + i * d, d));
       }
     }
 }

@@ -1,6 +1,7 @@
 """Rules about the source itself: who may include whom, what objects may contain, sizes, versions."""
 
 import ast
+import itertools
 import platform
 import re
 import shutil
@@ -230,10 +231,9 @@ def test_kernel_objects_define_one_table_and_share_nothing(kernel_object):
 def test_kernel_objects_still_contain_their_prefetches(kernel_object):
     code = run("objdump", "-d", "-C", "--no-show-raw-insn", kernel_object)
     functions = re.split(r"\n\n", code)
-    for metric in ("L2", "Ip"):
-        (batch,) = [
-            f for f in functions if re.search(rf"fast_ids<.*::{metric}>.*>:", f.split(":\n")[0] + ":")
-        ]
+    for metric, row in itertools.product(("L2", "Ip"), ("float", "unsigned short")):
+        name = rf"fast_ids<.*::{metric}, {row}>.*>:"
+        (batch,) = [f for f in functions if re.search(name, f.split(":\n")[0] + ":")]
         assert len(re.findall(r"\tprefetcht0|\tprfm", batch)) >= 3
 
 

@@ -226,3 +226,16 @@ def test_neighbors_are_links_between_existing_ids(index):
         assert len(linked) == len(set(linked))
         assert i not in linked
         assert ids.issuperset(linked)
+
+
+@pytest.mark.parametrize(
+    ("metric", "offset"), [("l2", 0), ("l2", 1e3), ("l2", 1e5), ("cosine", 0), ("cosine", 1e3)]
+)
+def test_recall_survives_data_far_from_the_origin_and_distant_clusters(metric, offset):
+    """Building on short codes must not blur what lies close together for its distance from the rest."""
+    rng = np.random.default_rng(3)
+    centers = rng.standard_normal((8, 16)) * 300
+    data = (centers[rng.integers(0, 8, 4000)] + rng.standard_normal((4000, 16)) + offset).astype(np.float32)
+    index = wb.HnswIndex.build(data, metric=metric)
+    found = index.search(data[:200], 10, ef_search=200).ids
+    assert reference.recall(found, wb.knn(data, data[:200], 10, metric).ids) > 0.9

@@ -45,7 +45,7 @@ struct Graph {
     return static_cast<std::size_t>(std::find(row, row + capacity(l), kNoNode) - row);
   }
 
-  kernels::RowBlocks rows() const noexcept {
+  kernels::RowBlocks<float> rows() const noexcept {
     return {vectors.blocks(), vectors.shift(), vectors.mask(), vectors.stride()};
   }
 

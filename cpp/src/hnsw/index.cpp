@@ -165,7 +165,7 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
     scratch.counts = {};
     if (graph.size() > 0) {
       store_row(graph, queries.row(q), scratch.query.data());
-      GraphSearch search(graph, scratch);
+      GraphSearch search(graph, vector_points(graph), scratch);
       search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
       // Fast arithmetic chose; canonical arithmetic is returned. Candidates within rounding of the k-th are
       // measured too.

@@ -6,6 +6,7 @@
 #include "hnsw/insert.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -61,13 +62,15 @@ class UndoLog {
   std::vector<std::vector<Saved>> entry_;
 };
 
+/// T: what the points are made of while the graph is built.
+template <class T>
 class Insertion {
  public:
-  Insertion(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads)
+  Insertion(Graph& graph, const Points<T>& points, std::size_t first, std::span<const std::int64_t> order,
+            std::size_t threads, bool remember)
       : graph_(graph),
+        points_(points),
         table_(kernels::active_table()),
-        kernels_(kernels::metric_kernels(table_, graph.params.metric)),
-        rows_(graph.rows()),
         order_(graph.size() - first),
         n_linked_(first),
         threads_(threads),
@@ -78,7 +81,7 @@ class Insertion {
           static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
     workers_.reserve(threads);
     for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, table_);
-    remember_distances(first);
+    if (remember) remember_distances(first);
   }
 
   void run(ProgressMeter& meter) {
@@ -111,13 +114,14 @@ class Insertion {
           nodes(table.tile_cols),
           products(table.tile_rows * table.tile_cols),
           bounds(table.tile_cols),
-          scores(table.tile_cols) {}
+          scores(table.tile_cols),
+          query(graph.vectors.stride()) {}
 
     SearchScratch search;
     std::vector<Pool> pools;  // level 0 of the points of one block
     QueryPanels panels;
     std::vector<std::vector<std::uint32_t>> nodes;  // earlier points of the batch that may be near, by point
-    AlignedArray<float> products, bounds, scores;
+    AlignedArray<float> products, bounds, scores, query;
     std::vector<float> distances;
     std::vector<Candidate> candidates;
     Selection selection;
@@ -129,17 +133,15 @@ class Insertion {
     return static_cast<std::size_t>(std::clamp(growth, 1.0, static_cast<double>(kMaxBatch)));
   }
 
-  /// Distances beside the level-0 links of all nodes save most of the work of pruning. They pay when the call
-  /// inserts much; a small addition to a large index computes what it needs. The graph is the same.
+  /// Distances beside the level-0 links of all nodes save most of the work of pruning.
   void remember_distances(std::size_t n_old) {
-    if (order_.size() < n_old / 8) return;
     edge_distances_.resize(graph_.size());
     constexpr std::size_t kRows = 1024;
-    parallel_for((n_old + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t) {
+    parallel_for((n_old + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t w) {
       for (std::size_t i = item * kRows; i < std::min(n_old, (item + 1) * kRows); ++i) {
         const auto node = static_cast<std::uint32_t>(i);
-        kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, graph_.links(node, 0), graph_.degree(node, 0),
-                          edge_distances_.row(i));
+        points_.distances(points_.query(node, workers_[w].search.query.data()), graph_.links(node, 0),
+                          graph_.degree(node, 0), edge_distances_.row(i));
       }
     });
   }
@@ -168,7 +170,7 @@ class Insertion {
 
   /// The vectors of the batch side by side for the tiles, and who of the batch reaches which upper level.
   void gather(std::span<const std::uint32_t> batch) {
-    const std::size_t stride = rows_.stride;
+    const std::size_t stride = points_.dim;
     if (batch_rows_ < round_up(batch.size(), table_.tile_rows)) {
       batch_rows_ = round_up(batch.size(), table_.tile_rows);
       batch_vectors_ = AlignedArray<float>(batch_rows_ * stride);
@@ -176,8 +178,9 @@ class Insertion {
     }
     parallel_for((batch.size() + 63) / 64, threads_, [&](std::size_t item, std::size_t) {
       for (std::size_t i = item * 64; i < std::min(batch.size(), (item + 1) * 64); ++i) {
-        const float* row = rows_.row(batch[i]);
-        std::copy_n(row, stride, batch_vectors_.data() + i * stride);
+        float* row = batch_vectors_.data() + i * stride;
+        const float* query = points_.query(batch[i], row);
+        if (query != row) std::copy_n(query, stride, row);
         half_norms_[i] = -table_.ip.fast(row, row, stride) / 2;
       }
     });
@@ -195,9 +198,19 @@ class Insertion {
                     std::vector<std::vector<ReverseEdge>>& groups) {
     groups.resize(kTargetGroups);
     for (auto& group : groups) group.clear();
-    GraphSearch search(graph_, worker.search);
+    find_candidates(batch, begin, end, worker, groups);
+    offer_earlier_points(batch, begin, end, worker);
+    for (std::size_t i = begin; i < end; ++i)
+      connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
+  }
+
+  /// Link the points on the upper levels, and leave what the graph offers them on level 0 in the worker's
+  /// pools.
+  void find_candidates(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
+                       Worker& worker, std::vector<std::vector<ReverseEdge>>& groups) {
+    GraphSearch<T> search(graph_, points_, worker.search);
     for (std::size_t i = begin; i < end; ++i) {
-      const float* query = rows_.row(batch[i]);
+      const float* query = points_.query(batch[i], worker.search.query.data());
       const std::size_t level = graph_.level[batch[i]];
       Candidate nearest = search.descend(query, level);
       for (std::size_t l = level; l > 0; --l) {
@@ -213,9 +226,6 @@ class Insertion {
       }
       search.beam(query, 0, nearest, graph_.params.ef_construction, worker.pools[i - begin]);
     }
-    offer_earlier_points(batch, begin, end, worker);
-    for (std::size_t i = begin; i < end; ++i)
-      connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
   }
 
   /// Earlier points of the batch on an upper level: few, so one by one.
@@ -233,8 +243,8 @@ class Insertion {
   /// Earlier points of the batch on level 0: tiles of inner products find those that may enter a pool.
   void offer_earlier_points(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
                             Worker& worker) {
-    const std::size_t n = end - begin, stride = rows_.stride, cols = table_.tile_cols;
-    worker.panels.fill(n, [&](std::size_t c) { return rows_.row(batch[begin + c]); });
+    const std::size_t n = end - begin, stride = points_.dim, cols = table_.tile_cols;
+    worker.panels.fill(n, [&](std::size_t c) { return batch_vectors_.data() + (begin + c) * stride; });
     const bool l2 = graph_.params.metric == Metric::kL2;
     for (std::size_t c = 0; c < cols; ++c) {
       worker.nodes[c].clear();
@@ -264,7 +274,7 @@ class Insertion {
 
   void offer(std::uint32_t node, const std::vector<std::uint32_t>& others, Worker& worker, Pool& pool) {
     worker.distances.resize(others.size());
-    kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, others.data(), others.size(),
+    points_.distances(points_.query(node, worker.query.data()), others.data(), others.size(),
                       worker.distances.data());
     for (std::size_t j = 0; j < others.size(); ++j)
       if (worker.distances[j] < pool.bound()) pool.insert({worker.distances[j], others[j]});
@@ -274,8 +284,8 @@ class Insertion {
   void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
                std::vector<std::vector<ReverseEdge>>& groups) {
     const std::size_t M = graph_.params.M;
-    select_neighbors(graph_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
-                     worker.selection);
+    select_neighbors<T>(points_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
+                        worker.selection);
     write_links(node, l, worker.selection.kept);
     for (const Candidate c : worker.selection.kept)
       groups[c.node() % kTargetGroups].push_back(
@@ -326,7 +336,7 @@ class Insertion {
     const float* distances = edge_distances_.size() > 0 && l == 0 ? edge_distances_.row(node) : nullptr;
     if (distances == nullptr) {
       worker.distances.resize(degree);
-      kernels_.fast_ids(rows_.row(node), rows_.stride, rows_, row, degree, worker.distances.data());
+      points_.distances(points_.query(node, worker.query.data()), row, degree, worker.distances.data());
       distances = worker.distances.data();
     }
     auto& candidates = worker.candidates;
@@ -335,8 +345,8 @@ class Insertion {
     for (const ReverseEdge& e : edges) candidates.emplace_back(e.distance, batch[e.position]);
     std::sort(candidates.begin(), candidates.end());
     // Filled to three quarters only: a full list would have to be selected again for every new edge.
-    select_neighbors(graph_, candidates, capacity, l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0,
-                     worker.selection);
+    select_neighbors<T>(points_, candidates, capacity,
+                        l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
     write_links(node, l, worker.selection.kept);
   }
 
@@ -344,9 +354,8 @@ class Insertion {
   static constexpr float kProductError = 1e-4f;
 
   Graph& graph_;
+  Points<T> points_;
   const kernels::KernelTable& table_;
-  const kernels::MetricKernels& kernels_;
-  kernels::RowBlocks rows_;
   std::vector<std::uint32_t> order_;
   std::size_t n_linked_;
   std::size_t threads_;
@@ -365,7 +374,18 @@ class Insertion {
 
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
                  ProgressMeter& meter) {
-  if (graph.size() > first) Insertion(graph, first, order, threads).run(meter);
+  if (graph.size() == first) return;
+  // Building is bound by memory bandwidth, so it works on codes in half the bytes where they are precise
+  // enough. A small addition to a large index does without what costs a pass over the whole index, and
+  // strictly sequential insertion without codes: it gives one graph, however the vectors are spread over
+  // calls.
+  const bool large = graph.size() - first >= first / 8;
+  BlockRows<kernels::Bf16> codes(1);
+  if (large && graph.params.batch_growth > 1) codes = encode_vectors(graph, threads);
+  if (codes.size() > 0)
+    Insertion<kernels::Bf16>(graph, code_points(graph, codes), first, order, threads, large).run(meter);
+  else
+    Insertion<float>(graph, vector_points(graph), first, order, threads, large).run(meter);
 }
 
 }  // namespace whimbrel

@@ -2,21 +2,23 @@
 
 namespace whimbrel {
 
-Candidate GraphSearch::start(const float* query, std::uint32_t node) {
-  ++scratch_.counts.distances;
-  return {kernels_.fast(query, rows_.row(node), rows_.stride), node};
+template <class T>
+void GraphSearch<T>::measure(const float* query, const std::uint32_t* nodes, std::size_t n) {
+  points_.distances(query, nodes, n, scratch_.distances.data());
+  scratch_.counts.distances += n;
 }
 
-Candidate GraphSearch::descend(const float* query, std::size_t level) {
-  Candidate nearest = start(query, graph_.entry);
+template <class T>
+Candidate GraphSearch<T>::descend(const float* query, std::size_t level) {
+  measure(query, &graph_.entry, 1);
+  Candidate nearest(scratch_.distances[0], graph_.entry);
   for (std::size_t l = graph_.max_level; l > level; --l) {
     for (bool moved = true; moved;) {
       moved = false;
       const std::uint32_t* row = graph_.links(nearest.node(), l);
       std::size_t n = 0;
       while (n < graph_.upper_links.stride() && row[n] != kNoNode) ++n;
-      kernels_.fast_ids(query, rows_.stride, rows_, row, n, scratch_.distances.data());
-      scratch_.counts.distances += n;
+      measure(query, row, n);
       for (std::size_t i = 0; i < n; ++i) {
         const Candidate c(scratch_.distances[i], row[i]);
         if (c < nearest) {
@@ -29,14 +31,15 @@ Candidate GraphSearch::descend(const float* query, std::size_t level) {
   return nearest;
 }
 
-void GraphSearch::beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
+template <class T>
+void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
   pool.reset(ef);
   scratch_.visited.clear();
   scratch_.visited.insert(from.node());
   pool.insert({from.distance(), from.node()});  // not expanded on this level yet
   const std::size_t capacity = graph_.capacity(level);
   std::uint32_t* nodes = scratch_.nodes.data();
-  float* distances = scratch_.distances.data();
+  const float* distances = scratch_.distances.data();
   while (pool.has_next()) {
     const std::uint32_t* row = graph_.links(pool.expand_next(), level);
     ++scratch_.counts.hops;
@@ -53,8 +56,7 @@ void GraphSearch::beam(const float* query, std::size_t level, Candidate from, st
       for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t))
         __builtin_prefetch(next + i);
     }
-    kernels_.fast_ids(query, rows_.stride, rows_, nodes, n, distances);
-    scratch_.counts.distances += n;
+    measure(query, nodes, n);
     float bound = pool.bound();
     for (std::size_t i = 0; i < n; ++i) {
       if (!(distances[i] < bound)) continue;
@@ -63,5 +65,8 @@ void GraphSearch::beam(const float* query, std::size_t level, Candidate from, st
     }
   }
 }
+
+template class GraphSearch<float>;
+template class GraphSearch<kernels::Bf16>;
 
 }  // namespace whimbrel

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hnsw/graph.hpp"
+#include "hnsw/points.hpp"
 
 namespace whimbrel {
 
@@ -138,29 +139,27 @@ struct SearchScratch {
       : nodes(graph.links0.stride()), distances(graph.links0.stride()), query(graph.vectors.stride()) {}
 };
 
-/// Reads one graph; the query is a padded row.
+/// Searches one frozen graph over points of T; a query has points.dim floats.
+template <class T>
 class GraphSearch {
  public:
-  GraphSearch(const Graph& graph, SearchScratch& scratch)
-      : graph_(graph),
-        scratch_(scratch),
-        kernels_(kernels::metric_kernels(kernels::active_table(), graph.params.metric)),
-        rows_(graph.rows()) {
+  GraphSearch(const Graph& graph, const Points<T>& points, SearchScratch& scratch)
+      : graph_(graph), points_(points), scratch_(scratch) {
     scratch.visited.reserve(graph.size());
   }
 
-  /// Walk from `from` to a local minimum on each level above `level`, top down.
+  /// Walk from the entry point to a local minimum on each level above `level`, top down.
   Candidate descend(const float* query, std::size_t level);
-  Candidate start(const float* query, std::uint32_t node);
 
   /// Fill `pool` with the best `ef` found by a beam search on one level.
   void beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
 
  private:
+  void measure(const float* query, const std::uint32_t* nodes, std::size_t n);
+
   const Graph& graph_;
+  Points<T> points_;
   SearchScratch& scratch_;
-  const kernels::MetricKernels& kernels_;
-  kernels::RowBlocks rows_;
 };
 
 }  // namespace whimbrel

@@ -6,14 +6,17 @@ namespace whimbrel {
 namespace {
 
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
-bool dominated(const kernels::MetricKernels& kernels, kernels::RowBlocks rows, Candidate c,
-               std::span<const std::uint32_t> kept) {
+template <class T>
+bool dominated(const Points<T>& points, Candidate c, Selection& selection) {
   constexpr std::size_t kGroup =
       4;  // of the kernel; the nearest kept nodes, which decide most often, come first
+  const auto& kept = selection.kept_nodes;
+  if (kept.empty()) return false;
+  const float* query = points.query(c.node(), selection.query.data());
   float distances[kGroup];
   for (std::size_t i = 0; i < kept.size(); i += kGroup) {
     const std::size_t n = std::min(kGroup, kept.size() - i);
-    kernels.fast_ids(rows.row(c.node()), rows.stride, rows, kept.data() + i, n, distances);
+    points.distances(query, kept.data() + i, n, distances);
     for (std::size_t j = 0; j < n; ++j)
       if (distances[j] < c.distance()) return true;
   }
@@ -22,16 +25,16 @@ bool dominated(const kernels::MetricKernels& kernels, kernels::RowBlocks rows, C
 
 }  // namespace
 
-void select_neighbors(const Graph& graph, std::span<const Candidate> candidates, std::size_t max_kept,
+template <class T>
+void select_neighbors(const Points<T>& points, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection& out) {
-  const auto& kernels = kernels::metric_kernels(kernels::active_table(), graph.params.metric);
-  const kernels::RowBlocks rows = graph.rows();
+  out.query.resize(points.dim);
   out.kept.clear();
   out.pruned.clear();
   out.kept_nodes.clear();
   for (const Candidate c : candidates) {
     if (out.kept.size() == max_kept) break;
-    if (dominated(kernels, rows, c, out.kept_nodes)) {
+    if (dominated(points, c, out)) {
       if (out.pruned.size() < min_kept) out.pruned.push_back(c);
     } else {
       out.kept.push_back(c);
@@ -45,5 +48,10 @@ void select_neighbors(const Graph& graph, std::span<const Candidate> candidates,
     std::sort(out.kept.begin(), out.kept.end());
   }
 }
+
+template void select_neighbors(const Points<float>&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection&);
+template void select_neighbors(const Points<kernels::Bf16>&, std::span<const Candidate>, std::size_t,
+                               std::size_t, Selection&);
 
 }  // namespace whimbrel

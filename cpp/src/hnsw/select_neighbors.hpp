@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "hnsw/graph.hpp"
+#include "hnsw/points.hpp"
 #include "hnsw/search.hpp"
 
 namespace whimbrel {
@@ -16,11 +16,13 @@ struct Selection {
   std::vector<Candidate> kept;    // in the order of their distance to the base node
   std::vector<Candidate> pruned;  // nearest first; only as many as may be needed
   std::vector<std::uint32_t> kept_nodes;
+  std::vector<float> query;
 };
 
 /// Go through `candidates`, nearest to the base first, and keep one unless a kept one is nearer to it than
 /// the base is. Stops at `max_kept`. Then, nearest first, put pruned ones back until there are `min_kept`.
-void select_neighbors(const Graph& graph, std::span<const Candidate> candidates, std::size_t max_kept,
+template <class T>
+void select_neighbors(const Points<T>& points, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection& out);
 
 }  // namespace whimbrel

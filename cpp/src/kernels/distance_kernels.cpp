@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::size_t kLanes = 32;
 constexpr std::size_t kLaneVecs = kLanes / kWidth;
-constexpr std::size_t kFloatsPerLine = 16;
+template <class T>
+constexpr std::size_t kPerLine = 64 / sizeof(T);
 
 // One term of each distance. `fused` may round once, `plain` rounds each operation.
 struct L2 {
@@ -52,8 +53,8 @@ float canonical(const float* a, const float* b, std::size_t d) {
 
 /// Distances of one query to N rows at once: N independent chains hide the latency of the adds, and the query
 /// is loaded once. Meanwhile the lines of `ahead` rows, which come next, are fetched at the same offsets.
-template <class Term, std::size_t N, bool kPrefetch>
-inline void fast_rows(const float* query, const float* const* row, const float* const* ahead, std::size_t d,
+template <class Term, std::size_t N, bool kPrefetch, class T>
+inline void fast_rows(const float* query, const T* const* row, const T* const* ahead, std::size_t d,
                       float* out) {
   Vec even[N] = {}, odd[N] = {};
   std::size_t i = 0;
@@ -61,8 +62,8 @@ inline void fast_rows(const float* query, const float* const* row, const float* 
     const Vec q0 = load(query + i), q1 = load(query + i + kWidth);
     for (std::size_t r = 0; r < N; ++r) {
       if constexpr (kPrefetch) {
-        for (std::size_t line = 0; line < 2 * kWidth; line += kFloatsPerLine)
-          if (kWidth * 2 >= kFloatsPerLine || i % kFloatsPerLine == 0) prefetch(ahead[r] + i + line);
+        for (std::size_t line = 0; line < 2 * kWidth; line += kPerLine<T>)
+          if (kWidth * 2 >= kPerLine<T> || i % kPerLine<T> == 0) prefetch(ahead[r] + i + line);
       }
       even[r] = Term::fused(even[r], load(row[r] + i), q0);
       odd[r] = Term::fused(odd[r], load(row[r] + i + kWidth), q1);
@@ -86,36 +87,34 @@ float fast(const float* a, const float* b, std::size_t d) {
   float out;
   // The row is the first factor in fast_ids as well: the squared difference does not care, and neither does
   // the product.
-  fast_rows<Term, 1, false>(b, &a, nullptr, d, &out);
+  fast_rows<Term, 1, false, float>(b, &a, nullptr, d, &out);
   return out;
 }
 
-template <class Term>
-void fast_ids(const float* query, std::size_t d, RowBlocks rows, const std::uint32_t* ids, std::size_t n,
+template <class Term, class T>
+void fast_ids(const float* query, std::size_t d, RowBlocks<T> rows, const std::uint32_t* ids, std::size_t n,
               float* out) {
   constexpr std::size_t kGroup = 4;
-  const float* row[2 * kGroup];
+  const T* row[2 * kGroup];
   // The first group is fetched whole before anything is computed; each later one during the group before it.
+  // A single group is computed at once: its caller has mostly seen these rows before.
   const std::size_t first = n < kGroup ? n : kGroup;
-  for (std::size_t r = 0; r < first; ++r) {
-    row[r] = rows.row(ids[r]);
-    for (std::size_t i = 0; i < d; i += kFloatsPerLine) prefetch(row[r] + i);
-  }
+  for (std::size_t r = 0; r < first; ++r) row[r] = rows.row(ids[r]);
+  if (n > kGroup)
+    for (std::size_t r = 0; r < kGroup; ++r)
+      for (std::size_t i = 0; i < d; i += kPerLine<T>) prefetch(row[r] + i);
   std::size_t i = 0;
-  for (; i + 2 * kGroup <= n; i += kGroup) {
-    for (std::size_t r = 0; r < kGroup; ++r) row[kGroup + r] = rows.row(ids[i + kGroup + r]);
-    fast_rows<Term, kGroup, true>(query, row, row + kGroup, d, out + i);
+  for (; i + kGroup < n; i += kGroup) {
+    const std::size_t next = n - i - kGroup < kGroup ? n - i - kGroup : kGroup;
+    for (std::size_t r = 0; r < kGroup; ++r) row[kGroup + r] = rows.row(ids[i + kGroup + (r < next ? r : 0)]);
+    fast_rows<Term, kGroup, true, T>(query, row, row + kGroup, d, out + i);
     for (std::size_t r = 0; r < kGroup; ++r) row[r] = row[kGroup + r];
   }
-  if (i + kGroup <= n) {
-    const std::size_t rest = n - i - kGroup;
-    for (std::size_t r = 0; r < kGroup; ++r)
-      row[kGroup + r] = r < rest ? rows.row(ids[i + kGroup + r]) : row[0];
-    fast_rows<Term, kGroup, true>(query, row, row + kGroup, d, out + i);
-    for (std::size_t r = 0; r < rest; ++r) row[r] = row[kGroup + r];
-    i += kGroup;
-  }
-  for (std::size_t r = 0; i < n; ++i, ++r) fast_rows<Term, 1, false>(query, row + r, nullptr, d, out + i);
+  if (i + kGroup == n)
+    fast_rows<Term, kGroup, false, T>(query, row, nullptr, d, out + i);
+  else
+    for (std::size_t r = 0; i < n; ++i, ++r)
+      fast_rows<Term, 1, false, T>(query, row + r, nullptr, d, out + i);
 }
 
 // Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
@@ -180,8 +179,8 @@ std::uint64_t select(const float* products, float bias, const float* bounds, flo
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
-    {canonical<L2>, fast<L2>, fast_ids<L2>},
-    {canonical<Ip>, fast<Ip>, fast_ids<Ip>},
+    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Bf16>},
+    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Bf16>},
     kTileRows,
     kTileCols,
     tile,

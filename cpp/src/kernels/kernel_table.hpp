@@ -7,23 +7,28 @@
 
 namespace whimbrel::kernels {
 
+/// The upper half of a float32 (bfloat16): the same range, 8 significant bits. Half the bytes to fetch.
+using Bf16 = std::uint16_t;
+
 /// Rows kept in equally sized blocks: row i starts at blocks[i >> shift] + (i & mask) * stride.
+template <class T>
 struct RowBlocks {
-  const float* const* blocks;
+  const T* const* blocks;
   std::uint32_t shift;
   std::uint32_t mask;
-  std::size_t stride;  // in floats
+  std::size_t stride;  // in elements
 
-  const float* row(std::uint32_t i) const {
+  const T* row(std::uint32_t i) const {
     return blocks[i >> shift] + static_cast<std::size_t>(i & mask) * stride;
   }
 };
 
 /// Distances of one form between two vectors of d floats. Smaller is nearer.
 using PairKernel = float (*)(const float* a, const float* b, std::size_t d);
-/// out[i] = distance of the query to row ids[i]; rows are prefetched ahead. Each value has the same bits
-/// as the PairKernel of the same form gives, wherever in the list it stands.
-using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks rows, const std::uint32_t* ids,
+/// out[i] = distance of the query to row ids[i]; rows are prefetched ahead. Each value has the same bits as
+/// the PairKernel of the same form gives for the row widened to float, wherever in the list it stands.
+template <class T>
+using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks<T> rows, const std::uint32_t* ids,
                            std::size_t n, float* out);
 /// Inner products of tile_rows rows with tile_cols queries over `depth` coordinates:
 ///   out[r * tile_cols + c] (+)= sum_k rows[r * stride + k] * panel[k * tile_cols + c]
@@ -39,7 +44,8 @@ using SelectKernel = std::uint64_t (*)(const float* products, float bias, const 
 struct MetricKernels {
   PairKernel canonical;  // 32 virtual lanes, multiply and add rounded separately: the same bits on every ISA
   PairKernel fast;       // fused, any order: proposes, is never returned to the caller
-  IdsKernel fast_ids;
+  IdsKernel<float> fast_ids;
+  IdsKernel<Bf16> fast_ids_bf16;
 };
 
 struct KernelTable {

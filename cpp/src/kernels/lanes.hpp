@@ -31,6 +31,33 @@ inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(
 inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 
+/// bfloat16 to float: the bits are the upper half.
+inline Vec load(const std::uint16_t* p) {
+#if defined(__AVX512F__)
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  typedef std::uint32_t Word __attribute__((vector_size(64)));
+  return reinterpret_cast<Vec>(reinterpret_cast<Word>(_mm512_maskz_cvtepu16_epi32(0xffff, half)) << 16);
+#elif defined(__AVX2__)
+  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return reinterpret_cast<Vec>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+#elif defined(__SSE2__)
+  const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return reinterpret_cast<Vec>(_mm_unpacklo_epi16(_mm_setzero_si128(), half));
+#elif defined(__ARM_NEON)
+  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+#else
+  Vec v{};
+  for (std::size_t i = 0; i < kWidth; ++i)
+    v[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(p[i]) << 16);
+  return v;
+#endif
+}
+inline Vec load_partial(const std::uint16_t* p, std::size_t n) {
+  std::uint16_t padded[kWidth] = {};
+  for (std::size_t i = 0; i < n; ++i) padded[i] = p[i];
+  return load(padded);
+}
+
 /// The first n < kWidth floats, zeros behind them.
 inline Vec load_partial(const float* p, std::size_t n) {
 #if defined(__AVX512F__)
@@ -89,7 +116,7 @@ inline float fold(Vec v) {
 
 /// Bring the cache line of p near, for reading. A dropped prefetch costs a quarter of the search speed, and
 /// compilers have dropped them: a test counts them in the object code.
-inline void prefetch(const float* p) { __builtin_prefetch(p, 0, 3); }
+inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
 
 }  // namespace
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

@@ -1,0 +1,53 @@
+// What graph algorithms measure: the stored vectors, or codes of them in half the bytes.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "hnsw/graph.hpp"
+
+namespace whimbrel {
+
+/// Rows of T and the kernel for them. Distances between two of these points are symmetric, bit for bit.
+template <class T>
+struct Points {
+  kernels::RowBlocks<T> rows;
+  kernels::IdsKernel<T> kernel;
+  std::size_t dim;  // padded: a query has this many floats
+
+  Points(const BlockRows<T>& rows_, kernels::IdsKernel<T> kernel_, std::size_t dim_)
+      : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, kernel(kernel_), dim(dim_) {}
+
+  /// A point in the form of a query: the row itself, or widened into `scratch` (dim floats).
+  const float* query(std::uint32_t node, float* scratch) const noexcept {
+    if constexpr (std::is_same_v<T, float>) {
+      return rows.row(node);
+    } else {
+      const T* row = rows.row(node);
+      for (std::size_t i = 0; i < dim; ++i)
+        scratch[i] = std::bit_cast<float>(static_cast<std::uint32_t>(row[i]) << 16);
+      return scratch;
+    }
+  }
+
+  void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+    kernel(query, dim, rows, nodes, n, out);
+  }
+};
+
+inline Points<float> vector_points(const Graph& graph) {
+  return {graph.vectors, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids,
+          graph.vectors.stride()};
+}
+
+inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<kernels::Bf16>& codes) {
+  return {codes, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids_bf16,
+          graph.vectors.stride()};
+}
+
+/// bfloat16 codes of all vectors, centered on their mean for l2; empty if they would blur the neighborhoods.
+BlockRows<kernels::Bf16> encode_vectors(const Graph& graph, std::size_t threads);
+
+}  // namespace whimbrel
