@@ -141,11 +141,12 @@ TEST_CASE("tiles are inner products, and selection finds the scores below the bo
         table->tile(data.data() + k, d, panels.panel(0) + k * cols, std::min(kernels::kTileDepth, d - k),
                     k > 0, out.data());
       for (std::size_t r = 0; r < rows; ++r) {
-        const std::uint64_t mask = table->select(out.data() + r * cols, 0.25f, bounds.data(), scores.data());
+        const std::uint64_t mask =
+            table->select(out.data() + r * cols, 0.25f, 2.0f, bounds.data(), scores.data());
         for (std::size_t c = 0; c < cols; ++c) {
           const Reference ref = reference(data.data() + r * d, queries.data() + c * d, d);
           CHECK(std::abs(out[r * cols + c] + ref.ip) <= tolerance(d, ref.magnitude));
-          CHECK(scores[c] == 0.25f - out[r * cols + c]);
+          CHECK(scores[c] == 0.25f - 2.0f * out[r * cols + c]);
           CHECK((mask >> c & 1) == (scores[c] < 0.0f));
         }
       }

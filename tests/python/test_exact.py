@@ -110,3 +110,14 @@ def test_strided_input_gives_the_same_as_a_copy():
     expected = wb.knn(wide[::2, ::3].copy(), k=4)
     np.testing.assert_array_equal(wb.knn(wide[::2, ::3], k=4).ids, expected.ids)
     np.testing.assert_array_equal(wb.knn(np.asfortranarray(wide[::2, ::3]), k=4).ids, expected.ids)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e25])
+def test_cosine_does_not_depend_on_the_length_of_the_vectors(scale):
+    rng = np.random.default_rng(5)
+    data, queries = rng.standard_normal((3000, 20)), rng.standard_normal((40, 20))
+    lengths = np.where(rng.random(3000) < 0.5, scale, 1.0)[:, None]
+    short = wb.knn((data * lengths).astype(np.float32), queries, 10, "cosine")
+    cosine = (data @ queries.T).T / np.linalg.norm(data, axis=1) / np.linalg.norm(queries, axis=1)[:, None]
+    np.testing.assert_array_equal(short.ids, np.argsort(-cosine, axis=1, kind="stable")[:, :10])
+    np.testing.assert_allclose(short.distances, 1 - np.sort(cosine, axis=1)[:, ::-1][:, :10], atol=1e-6)

@@ -9,7 +9,8 @@
 // Proposal for l2, with mu the mean of the data and q' = q - mu rounded to float:
 //   |x - q|^2 / 2 = |x - mu|^2 / 2 - x . q' + (|q|^2 - |mu|^2) / 2,
 // where the last term is the same for all x. Centering keeps the products small for data far from the origin.
-// Proposal for ip: -x . q. Cosine is ip on normalized copies.
+// Proposal for ip: -x . q. For cosine: -x . q / |x| with q normalized; a self-join works on a normalized
+// copy.
 //
 // Error of a proposal (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u = 2^-24):
 // products are summed in runs of kTileDepth, so |error| <= gamma |x| |q'| with gamma = (kTileDepth + d /
@@ -20,6 +21,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -36,6 +38,8 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr double kUnit = 0x1p-24;
+/// Below this a squared norm may have lost digits to underflow.
+constexpr float kSmallNorm = 1e-25f;
 /// A panel of queries must stay in the second-level cache while the data pass by.
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 /// Below this many queries the tiles would be mostly padding.
@@ -64,10 +68,15 @@ class Knn {
 
   void run() {
     const bool scan = queries_.rows < kFewQueries || keep_ >= data_.rows / 8;
-    // The tiles look at every row's norm and find out by themselves (row_bias).
-    if (scan || params_.metric == Metric::kCosine) check_finite("data", data_, threads_);
-    if (params_.metric == Metric::kCosine) normalize_all();
+    // The tiles look at every row's norm and find out by themselves (look_at).
+    const bool cosine = params_.metric == Metric::kCosine;
+    if (scan || (cosine && self_)) check_finite("data", data_, threads_);
     if (queries_.rows == 0) return;
+    if (cosine) {
+      queries_ = normalized(queries_, normalized_);
+      if (self_) data_ = queries_;
+      raw_cosine_ = !self_;
+    }
     if (!scan) choose_center();
 
     // Work items are chunks of queries, of equal size up to one group, that see all rows; or, where these
@@ -97,7 +106,7 @@ class Knn {
           const std::size_t first = n_segments == 1 ? 0 : s * kSegmentRows;
           const std::size_t last = n_segments == 1 ? data_.rows : std::min(data_.rows, first + kSegmentRows);
           if (scan) {
-            for (std::size_t q = begin; q < end; ++q) scan_rows(q, first, last, f.best[q - begin]);
+            scan_rows(begin, first, last, f.best);
           } else {
             propose(begin, first, last, f);
           }
@@ -119,6 +128,11 @@ class Knn {
   }
 
  private:
+  /// What a row contributes to its scores: bias - scale * product.
+  struct Row {
+    float bias, scale;
+  };
+
   /// Largest |x|^2 and bias of the rows seen: what the error bound needs to know of them.
   struct Range {
     float squared_norm = 0;
@@ -142,15 +156,18 @@ class Knn {
     return std::clamp<std::size_t>(kChunkBytes / panel_bytes, 1, 16);
   }
 
-  void normalize_all() {
-    const auto copy = [&](MatrixView<const float> m, AlignedArray<float>& out) {
-      out = AlignedArray<float>(m.rows * dim_);
-      parallel_for(m.rows, threads_,
-                   [&](std::size_t i, std::size_t) { normalize(m.row(i), dim_, out.data() + i * dim_); });
-      return MatrixView<const float>(out.data(), m.rows, dim_);
-    };
-    data_ = copy(data_, normalized_data_);
-    queries_ = self_ ? data_ : copy(queries_, normalized_queries_);
+  MatrixView<const float> normalized(MatrixView<const float> m, AlignedArray<float>& out) const {
+    out = AlignedArray<float>(m.rows * dim_);
+    parallel_for(m.rows, threads_,
+                 [&](std::size_t i, std::size_t) { normalize(m.row(i), dim_, out.data() + i * dim_); });
+    return {out.data(), m.rows, dim_};
+  }
+
+  /// Row i as canonical distances see it.
+  const float* canonical_row(std::size_t i, float* scratch) const {
+    if (!raw_cosine_) return data_.row(i);
+    normalize(data_.row(i), dim_, scratch);
+    return scratch;
   }
 
   /// Any center is correct; the mean of a sample is near enough to keep the products small.
@@ -166,10 +183,15 @@ class Knn {
     center_squared_norm_ = squared_norm(center_.data(), dim_);
   }
 
-  void scan_rows(std::size_t q, std::size_t first, std::size_t last, TopK& best) const {
-    for (std::size_t i = first; i < last; ++i)
-      if (!self_ || i != q)
-        best.push(kernels_.canonical(queries_.row(q), data_.row(i), dim_), static_cast<std::uint32_t>(i));
+  /// Offer rows [first, last) to the queries from `begin` on, in canonical arithmetic.
+  void scan_rows(std::size_t begin, std::size_t first, std::size_t last, std::span<TopK> best) const {
+    AlignedArray<float> scratch(dim_);
+    for (std::size_t i = first; i < last; ++i) {
+      const float* row = canonical_row(i, scratch.data());
+      for (std::size_t q = 0; q < best.size(); ++q)
+        if (!self_ || i != begin + q)
+          best[q].push(kernels_.canonical(queries_.row(begin + q), row, dim_), static_cast<std::uint32_t>(i));
+    }
   }
 
   /// Offer rows [first, last) to the queries from `begin` on, in tiles.
@@ -184,7 +206,7 @@ class Knn {
     const std::size_t tile_size = rows * cols;
     AlignedArray<float> products(panels.panels() * tile_size);
     alignas(kCacheLine) float scores[kernels::kMaxTileCols];
-    float bias[kernels::kMaxTileRows];
+    Row row[kernels::kMaxTileRows];
     AlignedArray<float> last_rows(rows * dim_);  // the tile reads whole groups of rows
 
     for (std::size_t i = first; i < last; i += rows) {
@@ -196,7 +218,7 @@ class Knn {
         x = last_rows.data();
         stride = dim_;
       }
-      for (std::size_t r = 0; r < n; ++r) bias[r] = row_bias(i + r, found.range);
+      for (std::size_t r = 0; r < n; ++r) row[r] = look_at(i + r, found.range);
       for (std::size_t k = 0; k < dim_; k += kernels::kTileDepth)
         for (std::size_t p = 0; p < panels.panels(); ++p)
           table_.tile(x + k, stride, panels.panel(p) + k * cols, std::min(kernels::kTileDepth, dim_ - k),
@@ -204,8 +226,8 @@ class Knn {
       for (std::size_t p = 0; p < panels.panels(); ++p) {
         for (std::size_t r = 0; r < n; ++r) {
           float* panel_bounds = bounds.data() + p * cols;
-          std::uint64_t hits =
-              table_.select(products.data() + p * tile_size + r * cols, bias[r], panel_bounds, scores);
+          std::uint64_t hits = table_.select(products.data() + p * tile_size + r * cols, row[r].bias,
+                                             row[r].scale, panel_bounds, scores);
           for (; hits != 0; hits &= hits - 1) {
             const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
             const std::size_t q = p * cols + c;
@@ -218,16 +240,24 @@ class Knn {
     }
   }
 
-  float row_bias(std::size_t i, Range& range) const {
+  Row look_at(std::size_t i, Range& range) const {
     const float* x = data_.row(i);
     const float norm = -table_.ip.canonical(x, x, dim_);
     if (!(norm < kInf))
       check_finite("data", data_, 1);  // throws unless the values are finite and merely huge
+    if (raw_cosine_) {
+      // A norm out of the range of float says nothing; an infinite range sends every query to the scan.
+      const bool usable = norm < kInf && norm > kSmallNorm;
+      range.squared_norm =
+          std::max(range.squared_norm,
+                   usable || std::all_of(x, x + dim_, [](float v) { return v == 0; }) ? 1.0f : kInf);
+      return {0.0f, usable ? 1 / std::sqrt(norm) : 0.0f};
+    }
     range.squared_norm = std::max(range.squared_norm, norm);
-    if (params_.metric != Metric::kL2) return 0;
+    if (params_.metric != Metric::kL2) return {0.0f, 1.0f};
     const float bias = table_.l2.canonical(x, center_.data(), dim_) / 2;
     range.bias = std::max(range.bias, bias);
-    return bias;
+    return {bias, 1.0f};
   }
 
   /// Whether no row that was dropped from the proposals, all at `dropped` or above, can be among the k
@@ -245,8 +275,9 @@ class Knn {
     }
     const double products = std::sqrt(range.squared_norm * shifted);
     // 1 % on top covers the terms of second order and the arithmetic of this bound.
-    const double error = 1.01 * ((depth + 1) * kUnit * products + (canonical + kUnit) * range.bias) +
-                         static_cast<double>(dim_) * std::numeric_limits<float>::min();
+    const double error =
+        1.01 * (((depth + 3) * kUnit + canonical) * products + (canonical + kUnit) * range.bias) +
+        static_cast<double>(dim_) * std::numeric_limits<float>::min();
     double nearest_dropped;
     if (params_.metric == Metric::kL2) {
       const double query_norm = squared_norm(query, dim_);
@@ -264,11 +295,13 @@ class Knn {
     TopK exact(depth_);
     if (!scan) {
       const float dropped = best.bound();
-      for (Scored& e : *entries) e.score = kernels_.canonical(queries_.row(q), data_.row(e.id), dim_);
+      AlignedArray<float> scratch(dim_);
+      for (Scored& e : *entries)
+        e.score = kernels_.canonical(queries_.row(q), canonical_row(e.id, scratch.data()), dim_);
       std::sort(entries->begin(), entries->end());
       if (entries->size() < found_ ||
           !certified(q, range, dropped, found_ > 0 ? (*entries)[found_ - 1].score : -kInf)) {
-        scan_rows(q, 0, data_.rows, exact);
+        scan_rows(q, 0, data_.rows, {&exact, 1});
         entries = &exact.finish();
       }
     }
@@ -292,7 +325,8 @@ class Knn {
   std::size_t keep_;   // proposals kept per query
   std::int64_t* ids_;
   float* distances_;
-  AlignedArray<float> normalized_data_, normalized_queries_;
+  AlignedArray<float> normalized_;  // queries; in a self-join the data too
+  bool raw_cosine_ = false;         // cosine on data that are not normalized
   AlignedArray<float> center_;
   double center_squared_norm_ = 0;
 };

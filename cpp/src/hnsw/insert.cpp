@@ -262,7 +262,7 @@ class Insertion {
                     std::min(kernels::kTileDepth, stride - k), k > 0, worker.products.data());
       for (std::size_t r = 0; r < std::min(table_.tile_rows, end - i); ++r) {
         std::uint64_t hits = table_.select(worker.products.data() + r * cols, l2 ? half_norms_[i + r] : 0.0f,
-                                           worker.bounds.data(), worker.scores.data());
+                                           1.0f, worker.bounds.data(), worker.scores.data());
         for (; hits != 0; hits &= hits - 1) {
           const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
           if (i + r < begin + c) worker.nodes[c].push_back(batch[i + r]);

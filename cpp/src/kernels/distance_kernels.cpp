@@ -161,10 +161,10 @@ void tile(const float* rows, std::size_t stride, const float* panel, std::size_t
     }
 }
 
-std::uint64_t select(const float* products, float bias, const float* bounds, float* scores) {
+std::uint64_t select(const float* products, float bias, float scale, const float* bounds, float* scores) {
   std::uint64_t mask = 0;
   for (std::size_t v = 0; v < kTileVecs; ++v) {
-    const Vec score = bias - load(products + v * kWidth);
+    const Vec score = bias - scale * load(products + v * kWidth);
     store(scores + v * kWidth, score);
     mask |= less_mask(score, load(bounds + v * kWidth)) << (v * kWidth);
   }

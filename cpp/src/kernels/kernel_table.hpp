@@ -36,9 +36,10 @@ using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks<T> rows,
 /// in runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
 using TileKernel = void (*)(const float* rows, std::size_t stride, const float* panel, std::size_t depth,
                             bool accumulate, float* out);
-/// The comparisons of selection: bit c of the result is set where bias - products[c] < bounds[c],
-/// and scores[c] = bias - products[c]. tile_cols <= 64.
-using SelectKernel = std::uint64_t (*)(const float* products, float bias, const float* bounds, float* scores);
+/// The comparisons of selection: scores[c] = bias - scale * products[c], and bit c of the result is set where
+/// that is below bounds[c]. tile_cols <= 64.
+using SelectKernel = std::uint64_t (*)(const float* products, float bias, float scale, const float* bounds,
+                                       float* scores);
 
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
