@@ -104,6 +104,37 @@ TEST_CASE("a row has the same distance wherever it stands in a list of ids") {
     }
 }
 
+TEST_CASE("l2 below a bound finds exactly the distances below it, in order") {
+  constexpr std::size_t kRows = 150;
+  for (const kernels::KernelTable* table : kernels::available_tables())
+    for (const std::size_t d : {130, 256, 784}) {
+      const auto data = values(kRows * d, 11), query = values(d, 12);
+      const float* blocks[] = {data.data()};
+      const kernels::RowBlocks<float> rows{blocks, 8, 255, d};
+      for (const std::size_t stage : {16, 48, 192, 4096})
+        for (const float share : {0.0f, 0.9f, 1.0f, 1.1f, 9.0f}) {
+          const float bound =
+              share * static_cast<float>(d) * 2.0f / 3.0f;  // 2/3: the mean squared difference
+          std::vector<std::uint32_t> ids(kRows), expected;
+          std::iota(ids.begin(), ids.end(), 0u);
+          std::vector<float> out(kRows);
+          ids.resize(table->l2_ids_below(query.data(), d, stage, rows, ids.data(), kRows, bound, out.data()));
+          for (std::size_t i = 0; i < kRows; ++i) {
+            const Reference r = reference(data.data() + i * d, query.data(), d);
+            if (std::abs(r.l2 - bound) > tolerance(d, r.l2)) {
+              const bool found = std::find(ids.begin(), ids.end(), i) != ids.end();
+              CHECK(found == (r.l2 < bound));
+            }
+          }
+          CHECK(std::is_sorted(ids.begin(), ids.end()));
+          for (std::size_t i = 0; i < ids.size(); ++i) {
+            const Reference r = reference(data.data() + ids[i] * d, query.data(), d);
+            CHECK(std::abs(out[i] - r.l2) <= tolerance(d, r.l2));
+          }
+        }
+    }
+}
+
 TEST_CASE("bfloat16 rows are their widened values") {
   for (const kernels::KernelTable* table : kernels::available_tables())
     for (const std::size_t d : {1, 7, 16, 33, 100, 384}) {

@@ -239,3 +239,22 @@ def test_recall_survives_data_far_from_the_origin_and_distant_clusters(metric, o
     index = wb.HnswIndex.build(data, metric=metric)
     found = index.search(data[:200], 10, ef_search=200).ids
     assert reference.recall(found, wb.knn(data, data[:200], 10, metric).ids) > 0.9
+
+
+def test_coordinates_of_unequal_variance_change_nothing_that_is_returned():
+    """An l2 index then stores its rows in another order of coordinates and reads them in stages."""
+    rng = np.random.default_rng(7)
+    points = (rng.standard_normal((3100, 160)) * rng.permutation(np.geomspace(1, 0.01, 160))).astype(
+        np.float32
+    )
+    data, queries = points[100:], points[:100]
+    index = wb.HnswIndex.build(data[:2000])
+    index.add(data[2000:])
+    truth = wb.knn(data, queries, 10)
+    found = index.search(queries, 10, ef_search=len(data))
+    np.testing.assert_array_equal(found.ids, truth.ids)
+    np.testing.assert_array_equal(found.distances, truth.distances)
+    np.testing.assert_array_equal(index.get_vectors([0, 1999, 2999]), data[[0, 1999, 2999]])
+    again = wb.HnswIndex.loads(index.dumps())
+    assert again.dumps() == index.dumps()
+    np.testing.assert_array_equal(again.search(queries, 10).ids, index.search(queries, 10).ids)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/memory.hpp"
 #include "kernels/dispatch.hpp"
@@ -51,9 +52,11 @@ struct Graph {
 
   std::size_t dim;
   HnswParams params;
-  BlockRows<float> vectors;              // zero-padded to whole cache lines; normalized for cosine
-  BlockRows<std::uint32_t> links0;       // level 0: 2M per node, kNoNode after the last
-  BlockRows<std::uint8_t> level;         // highest level of each node
+  BlockRows<float> vectors;  // as stored (rows.hpp): zero-padded to whole cache lines
+  std::vector<std::uint32_t>
+      dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j
+  BlockRows<std::uint32_t> links0;  // level 0: 2M per node, kNoNode after the last
+  BlockRows<std::uint8_t> level;    // highest level of each node
   BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
   BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
   std::uint32_t entry = kNoNode;

@@ -8,6 +8,7 @@
 #include "base/vectors.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/insert.hpp"
+#include "hnsw/rows.hpp"
 
 namespace whimbrel {
 namespace {
@@ -38,18 +39,10 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
   }
 }
 
-/// A row as stored and as compared: normalized for cosine, zeros up to the padded length.
-void store_row(const Graph& graph, const float* row, float* out) {
-  if (graph.params.metric == Metric::kCosine)
-    normalize(row, graph.dim, out);
-  else
-    std::copy_n(row, graph.dim, out);
-  std::fill(out + graph.dim, out + graph.vectors.stride(), 0.0f);
-}
-
 /// Room for rows [first, n): vectors stored, levels drawn, lists empty.
 void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, std::size_t threads) {
   const std::size_t n = first + vectors.rows;
+  if (first == 0) graph.dim_order = choose_dim_order(graph, vectors);
   graph.vectors.resize(n);
   graph.links0.resize(n);
   graph.upper_begin.resize(n);
@@ -80,6 +73,7 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper) {
   graph.upper_begin.resize(n);
   graph.level.resize(n);
   graph.upper_links.resize(n_upper);
+  if (n == 0) graph.dim_order.clear();
 }
 
 }  // namespace
@@ -165,6 +159,8 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
     scratch.counts = {};
     if (graph.size() > 0) {
       store_row(graph, queries.row(q), scratch.query.data());
+      // Cosine compares normalized vectors, the other metrics the caller's.
+      const float* query = graph.params.metric == Metric::kCosine ? scratch.query.data() : queries.row(q);
       GraphSearch search(graph, vector_points(graph), scratch);
       search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
       // Fast arithmetic chose; canonical arithmetic is returned. Candidates within rounding of the k-th are
@@ -176,7 +172,7 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
       auto& best = scratch.results;
       best.resize(n);
       for (std::size_t i = 0; i < n; ++i)
-        best[i] = {kernels.canonical(scratch.query.data(), graph.vectors.row(pool[i].node()), graph.dim),
+        best[i] = {kernels.canonical(query, caller_row(graph, pool[i].node(), scratch.row.data()), graph.dim),
                    impl_->ids.id(pool[i].node())};
       std::sort(best.begin(), best.end());
       for (std::size_t i = 0; i < std::min(k, n); ++i) {
@@ -226,8 +222,10 @@ void HnswIndex::get_vectors(std::span<const std::int64_t> ids, float* out) const
     if (!row) throw std::out_of_range("ids: expected ids in the index, got " + std::to_string(id));
     rows.push_back(*row);
   }
+  std::vector<float> scratch(impl_->graph.dim);
   for (std::size_t i = 0; i < rows.size(); ++i)
-    std::copy_n(impl_->graph.vectors.row(rows[i]), impl_->graph.dim, out + i * impl_->graph.dim);
+    std::copy_n(caller_row(impl_->graph, rows[i], scratch.data()), impl_->graph.dim,
+                out + i * impl_->graph.dim);
 }
 
 std::vector<std::int64_t> HnswIndex::ids() const {
@@ -252,8 +250,8 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
-         g.upper_links.bytes() + impl_->ids.bytes();
+  return g.vectors.bytes() + g.dim_order.size() * sizeof(std::uint32_t) + g.links0.bytes() + g.level.bytes() +
+         g.upper_begin.bytes() + g.upper_links.bytes() + impl_->ids.bytes();
 }
 
 }  // namespace whimbrel

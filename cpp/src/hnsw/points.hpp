@@ -15,7 +15,8 @@ template <class T>
 struct Points {
   kernels::RowBlocks<T> rows;
   kernels::IdsKernel<T> kernel;
-  std::size_t dim;  // padded: a query has this many floats
+  std::size_t dim;        // padded: a query has this many floats
+  std::size_t stage = 0;  // coordinates after which an l2 distance may be given up; 0: never
 
   Points(const BlockRows<T>& rows_, kernels::IdsKernel<T> kernel_, std::size_t dim_)
       : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, kernel(kernel_), dim(dim_) {}
@@ -35,11 +36,31 @@ struct Points {
   void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
     kernel(query, dim, rows, nodes, n, out);
   }
+
+  /// Compact `nodes` and `out` to the distances below `bound`; their number.
+  std::size_t distances_below(const float* query, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const noexcept {
+    if constexpr (std::is_same_v<T, float>) {
+      if (stage > 0)
+        return kernels::active_table().l2_ids_below(query, dim, stage, rows, nodes, n, bound, out);
+    }
+    distances(query, nodes, n, out);
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      nodes[found] = nodes[i];
+      out[found] = out[i];
+      found += out[i] < bound;
+    }
+    return found;
+  }
 };
 
 inline Points<float> vector_points(const Graph& graph) {
-  return {graph.vectors, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids,
-          graph.vectors.stride()};
+  Points<float> points(graph.vectors,
+                       kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids,
+                       graph.vectors.stride());
+  if (!graph.dim_order.empty()) points.stage = round_up(graph.dim / 4, kCacheLine / sizeof(float));
+  return points;
 }
 
 inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<kernels::Bf16>& codes) {

@@ -39,7 +39,7 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
   pool.insert({from.distance(), from.node()});  // not expanded on this level yet
   const std::size_t capacity = graph_.capacity(level);
   std::uint32_t* nodes = scratch_.nodes.data();
-  const float* distances = scratch_.distances.data();
+  float* distances = scratch_.distances.data();
   while (pool.has_next()) {
     const std::uint32_t* row = graph_.links(pool.expand_next(), level);
     ++scratch_.counts.hops;
@@ -56,8 +56,9 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
       for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t))
         __builtin_prefetch(next + i);
     }
-    measure(query, nodes, n);
     float bound = pool.bound();
+    scratch_.counts.distances += n;
+    n = points_.distances_below(query, nodes, n, bound, distances);
     for (std::size_t i = 0; i < n; ++i) {
       if (!(distances[i] < bound)) continue;
       pool.insert({distances[i], nodes[i]});

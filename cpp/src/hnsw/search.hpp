@@ -131,12 +131,16 @@ struct SearchScratch {
   VisitedSet visited;
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
-  AlignedArray<float> query;                            // padded like a row
+  AlignedArray<float> query;                            // as stored
+  AlignedArray<float> row;                              // a row in the caller's order
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
 
   explicit SearchScratch(const Graph& graph)
-      : nodes(graph.links0.stride()), distances(graph.links0.stride()), query(graph.vectors.stride()) {}
+      : nodes(graph.links0.stride()),
+        distances(graph.links0.stride()),
+        query(graph.vectors.stride()),
+        row(graph.vectors.stride()) {}
 };
 
 /// Searches one frozen graph over points of T; a query has points.dim floats.

@@ -15,15 +15,17 @@ namespace {
 
 constexpr Tag kKind = make_tag("HNSW");
 constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
-              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS ");
+              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
+              kDimOrder = make_tag("DIMO");
 
 /// The section PARM, byte for byte.
 struct Params {
   std::uint64_t dim, size, n_upper, seed;
   double batch_growth;
-  std::uint32_t metric, M, ef_construction, ef_search, keep_pruned, entry, max_level, explicit_ids;
+  std::uint32_t metric, M, ef_construction, ef_search, keep_pruned, entry, max_level, explicit_ids,
+      ordered_dims, reserved;
 };
-static_assert(sizeof(Params) == 72);
+static_assert(sizeof(Params) == 80);
 
 [[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
 
@@ -97,13 +99,19 @@ void HnswIndex::save(const ByteSink& sink) const {
                       p.keep_pruned,
                       g.entry,
                       static_cast<std::uint32_t>(g.max_level),
-                      impl_->ids.explicit_ids()};
+                      impl_->ids.explicit_ids(),
+                      !g.dim_order.empty(),
+                      0};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
       rows_section(kVectors, g.vectors),
       rows_section(kLevels, g.level),
       rows_section(kLinks, g.links0),
       rows_section(kUpper, g.upper_links)};
+  if (!g.dim_order.empty())
+    sections.push_back(
+        {kDimOrder, false, g.dim_order.size() * sizeof(std::uint32_t),
+         [&g](const ByteSink& out) { out(g.dim_order.data(), g.dim_order.size() * sizeof(std::uint32_t)); }});
   if (impl_->ids.explicit_ids())
     sections.push_back({kIds, false, g.size() * sizeof(std::int64_t), [&](const ByteSink& out) {
                           for (std::size_t i = 0; i < g.size(); ++i) {
@@ -154,6 +162,17 @@ HnswIndex HnswIndex::load(const ByteSource& source) {
   }
   if (upper != p.n_upper) damaged("one upper list per node and level");
   check_graph(g);
+  if (p.ordered_dims != 0) {
+    BlockRows<std::uint32_t> order(1);
+    read_rows(reader, kDimOrder, g.dim, order);
+    std::vector<bool> seen(g.dim);
+    for (std::size_t j = 0; j < g.dim; ++j) {
+      if (params.metric != Metric::kL2 || order[j] >= g.dim || seen[order[j]])
+        damaged("a permutation of the coordinates");
+      seen[order[j]] = true;
+      g.dim_order.push_back(order[j]);
+    }
+  }
   std::vector<std::int64_t> ids;
   if (p.explicit_ids != 0) {
     BlockRows<std::int64_t> rows(1);

@@ -91,22 +91,24 @@ float fast(const float* a, const float* b, std::size_t d) {
   return out;
 }
 
+/// Over coordinates [offset, offset + d) of the rows; `query` points at its own coordinate `offset`.
 template <class Term, class T>
-void fast_ids(const float* query, std::size_t d, RowBlocks<T> rows, const std::uint32_t* ids, std::size_t n,
-              float* out) {
+inline void fast_ids_from(const float* query, std::size_t offset, std::size_t d, RowBlocks<T> rows,
+                          const std::uint32_t* ids, std::size_t n, float* out) {
   constexpr std::size_t kGroup = 4;
   const T* row[2 * kGroup];
   // The first group is fetched whole before anything is computed; each later one during the group before it.
   // A single group is computed at once: its caller has mostly seen these rows before.
   const std::size_t first = n < kGroup ? n : kGroup;
-  for (std::size_t r = 0; r < first; ++r) row[r] = rows.row(ids[r]);
+  for (std::size_t r = 0; r < first; ++r) row[r] = rows.row(ids[r]) + offset;
   if (n > kGroup)
     for (std::size_t r = 0; r < kGroup; ++r)
       for (std::size_t i = 0; i < d; i += kPerLine<T>) prefetch(row[r] + i);
   std::size_t i = 0;
   for (; i + kGroup < n; i += kGroup) {
     const std::size_t next = n - i - kGroup < kGroup ? n - i - kGroup : kGroup;
-    for (std::size_t r = 0; r < kGroup; ++r) row[kGroup + r] = rows.row(ids[i + kGroup + (r < next ? r : 0)]);
+    for (std::size_t r = 0; r < kGroup; ++r)
+      row[kGroup + r] = rows.row(ids[i + kGroup + (r < next ? r : 0)]) + offset;
     fast_rows<Term, kGroup, true, T>(query, row, row + kGroup, d, out + i);
     for (std::size_t r = 0; r < kGroup; ++r) row[r] = row[kGroup + r];
   }
@@ -115,6 +117,42 @@ void fast_ids(const float* query, std::size_t d, RowBlocks<T> rows, const std::u
   else
     for (std::size_t r = 0; i < n; ++i, ++r)
       fast_rows<Term, 1, false, T>(query, row + r, nullptr, d, out + i);
+}
+
+template <class Term, class T>
+void fast_ids(const float* query, std::size_t d, RowBlocks<T> rows, const std::uint32_t* ids, std::size_t n,
+              float* out) {
+  fast_ids_from<Term, T>(query, 0, d, rows, ids, n, out);
+}
+
+std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, RowBlocks<float> rows,
+                         std::uint32_t* ids, std::size_t n, float bound, float* out) {
+  constexpr std::size_t kChunk = 64;
+  float sums[kChunk], terms[kChunk];
+  std::size_t found = 0;
+  for (std::size_t begin = 0; begin < n; begin += kChunk) {
+    std::size_t left = n - begin < kChunk ? n - begin : kChunk;
+    std::uint32_t* chunk = ids + begin;
+    for (std::size_t i = 0; i < left; ++i) sums[i] = 0;
+    for (std::size_t at = 0; at < d && left > 0;) {
+      const std::size_t step = d - at < 2 * stage ? d - at : stage;  // no short last stage
+      fast_ids_from<L2, float>(query + at, at, step, rows, chunk, left, terms);
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < left; ++i) {
+        const float sum = sums[i] + terms[i];
+        sums[kept] = sum;
+        chunk[kept] = chunk[i];
+        kept += sum < bound;
+      }
+      left = kept;
+      at += step;
+    }
+    for (std::size_t i = 0; i < left; ++i, ++found) {
+      ids[found] = chunk[i];
+      out[found] = sums[i];
+    }
+  }
+  return found;
 }
 
 // Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
@@ -181,6 +219,7 @@ const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
     {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Bf16>},
     {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Bf16>},
+    l2_ids_below,
     kTileRows,
     kTileCols,
     tile,

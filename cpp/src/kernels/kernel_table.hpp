@@ -30,6 +30,12 @@ using PairKernel = float (*)(const float* a, const float* b, std::size_t d);
 template <class T>
 using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks<T> rows, const std::uint32_t* ids,
                            std::size_t n, float* out);
+/// The l2 distances below `bound`: ids and out are compacted to them, their number is returned. Each row is
+/// read in stages of that many coordinates and given up once its sum reaches the bound, which is exact, since
+/// terms of l2 only add. Sums by stages round differently from the other forms.
+using BelowKernel = std::size_t (*)(const float* query, std::size_t d, std::size_t stage,
+                                    RowBlocks<float> rows, std::uint32_t* ids, std::size_t n, float bound,
+                                    float* out);
 /// Inner products of tile_rows rows with tile_cols queries over `depth` coordinates:
 ///   out[r * tile_cols + c] (+)= sum_k rows[r * stride + k] * panel[k * tile_cols + c]
 /// Every product is summed in the same order wherever it stands in the tile. Callers go through long vectors
@@ -53,6 +59,7 @@ struct KernelTable {
   const char* isa;
   MetricKernels l2;  // sum (a - b)^2
   MetricKernels ip;  // -sum a b
+  BelowKernel l2_ids_below;
   std::size_t tile_rows;
   std::size_t tile_cols;
   TileKernel tile;
