@@ -30,12 +30,14 @@ class TopK {
   void push(float score, std::uint32_t id) {
     if (!(score < bound_)) return;
     entries_.push_back({score, id});
-    if (entries_.size() == 2 * k_) shrink();
+    if (entries_.size() >= 2 * k_) shrink();
   }
 
+  /// Take in what another stream kept. All at once: its entries are not sorted by id.
   void merge(const TopK& other) {
-    for (const Scored& entry : other.entries_) push(entry.score, entry.id);
+    entries_.insert(entries_.end(), other.entries_.begin(), other.entries_.end());
     bound_ = std::min(bound_, other.bound_);
+    if (entries_.size() >= 2 * k_) shrink();
   }
 
   /// The best k, sorted. Call once, at the end.
@@ -49,7 +51,7 @@ class TopK {
   void shrink() {
     std::nth_element(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(k_ - 1),
                      entries_.end());
-    bound_ = entries_[k_ - 1].score;
+    bound_ = std::min(bound_, entries_[k_ - 1].score);
     entries_.resize(k_);
   }
 
