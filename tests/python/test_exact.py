@@ -121,3 +121,12 @@ def test_cosine_does_not_depend_on_the_length_of_the_vectors(scale):
     cosine = (data @ queries.T).T / np.linalg.norm(data, axis=1) / np.linalg.norm(queries, axis=1)[:, None]
     np.testing.assert_array_equal(short.ids, np.argsort(-cosine, axis=1, kind="stable")[:, :10])
     np.testing.assert_allclose(short.distances, 1 - np.sort(cosine, axis=1)[:, ::-1][:, :10], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_queries", [1, 5, 100])
+def test_ties_far_apart_in_the_data_are_ordered_by_row(n_queries):
+    data = np.random.default_rng(6).integers(0, 3, (20_000, 4)).astype(np.float32)
+    queries = data[:n_queries]
+    distances = ((queries[:, None, :] - data[None]) ** 2).sum(-1)
+    expected = np.argsort(distances, axis=1, kind="stable")[:, :300]
+    np.testing.assert_array_equal(wb.knn(data, queries, 300, threads=3).ids, expected)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,16 @@ def test_a_failed_load_leaves_other_indexes_alone(saved):
 def with_version(saved, version):
     """The same file as another version would start: magic, byte order, version."""
     return saved[:12] + struct.pack("<I", version) + saved[16:]
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "data").glob("hnsw_v*.whb")), ids=str)
+def test_files_of_every_released_format_version_are_read(path):
+    index = wb.HnswIndex.load(path)
+    data = np.random.default_rng(0).integers(0, 50, (200, 8)).astype(np.float32)
+    assert (len(index), index.dim, index.M, index.ef_search) == (200, 8, 4, 33)
+    np.testing.assert_array_equal(index.get_vectors(np.arange(200) * 7 + 3), data)
+    found = index.search(data, 5, ef_search=200)
+    truth = wb.knn(data, data, 5)
+    np.testing.assert_array_equal(found.ids, truth.ids * 7 + 3)
+    np.testing.assert_array_equal(found.distances, truth.distances)
+    assert index.validate() == (0, 0, 0)
