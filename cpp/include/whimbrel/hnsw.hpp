@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "whimbrel/byte_io.hpp"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -72,11 +73,6 @@ struct HnswValidation {
   std::size_t no_in_edges = 0;  ///< nodes without any incoming edge on level 0
   std::size_t dead_edges = 0;   ///< edges to a node that does not exist on that level, or to itself, or twice
 };
-
-/// Where saved bytes go. Called with consecutive pieces; may throw to stop.
-using ByteSink = std::function<void(const void* data, std::size_t size)>;
-/// Where loaded bytes come from. Returns how many bytes it wrote to `data`, 0 at the end; may throw.
-using ByteSource = std::function<std::size_t(void* data, std::size_t size)>;
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
 /// them.

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/checksum.hpp"
+#include "whimbrel/byte_io.hpp"
 #include "whimbrel/errors.hpp"
-#include "whimbrel/hnsw.hpp"  // ByteSink, ByteSource
 
 namespace whimbrel {
 

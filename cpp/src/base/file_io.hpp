@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "whimbrel/hnsw.hpp"  // ByteSink, ByteSource
+#include "whimbrel/byte_io.hpp"
 
 namespace whimbrel {
 
