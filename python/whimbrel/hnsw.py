@@ -53,9 +53,10 @@ class HnswIndex(HnswSearch):
     Notes
     -----
     The same vectors, order, seed, parameters and sequence of calls give the same bytes from `dumps`, for
-    any number of threads and any CPU instruction set. Any number of searches may run at once, in as many
-    threads; `add` waits for them and they for it. All calls release the GIL. A progress callback must not
-    use the index it reports on.
+    any number of threads. On another CPU instruction set rounding may decide a few links otherwise; the
+    distances that are returned never differ. Any number of searches may run at once, in as many threads;
+    `add` waits for them and they for it. All calls release the GIL. A progress callback must not use the
+    index it reports on.
 
     References
     ----------
