@@ -44,12 +44,17 @@ class BlockRows {
   T& operator[](std::size_t i) noexcept { return *row(i); }
   const T& operator[](std::size_t i) const noexcept { return *row(i); }
 
-  void resize(std::size_t rows) {
-    const std::size_t per_block = std::size_t{1} << shift_;
+  void resize(std::size_t rows) { resize(rows, rows); }
+
+  /// `expected`: how far this will grow in the end, if known; only advice for huge pages.
+  void resize(std::size_t rows, std::size_t expected) {
+    const std::size_t per_block = std::size_t{1} << shift_, block_bytes = per_block * stride_ * sizeof(T);
     const std::size_t n_blocks = (rows + per_block - 1) >> shift_;
+    // Rows that come bit by bit will fill the block in the end.
+    const bool grows = size_ > 0 && rows == expected;
     while (owners_.size() < n_blocks) {
-      const std::size_t used = std::min(per_block, rows - owners_.size() * per_block);
-      Pages pages = allocate_pages(per_block * stride_ * sizeof(T), used * stride_ * sizeof(T));
+      const std::size_t used = std::min(per_block, expected - owners_.size() * per_block);
+      Pages pages = allocate_pages(block_bytes, grows ? block_bytes : used * stride_ * sizeof(T));
       pointers_.reserve(owners_.size() + 1);
       owners_.push_back(std::move(pages));
       pointers_.push_back(static_cast<T*>(owners_.back().get()));

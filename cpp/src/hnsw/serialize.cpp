@@ -45,7 +45,7 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
   const std::size_t step = std::max<std::size_t>(1, (std::size_t{1} << 20) / (rows.stride() * sizeof(T)));
   for (std::size_t i = 0; i < n; i += step) {
     const std::size_t end = std::min(n, i + step);
-    rows.resize(end);
+    rows.resize(end, n);
     for (std::size_t r = i; r < end; ++r) reader.read(rows.row(r), rows.stride() * sizeof(T));
   }
   reader.close();
