@@ -45,11 +45,7 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
     ++scratch_.counts.hops;
     // First pass: which neighbors are new. Second: their distances, with every row on its way before it is
     // needed.
-    std::size_t n = 0;
-    for (std::size_t i = 0; i < capacity && row[i] != kNoNode; ++i) {
-      nodes[n] = row[i];
-      n += scratch_.visited.insert(row[i]);
-    }
+    std::size_t n = scratch_.visited.insert_new(row, capacity, nodes);
     if (pool.has_next()) {
       // Unless this expansion finds something nearer, this is the row that comes next.
       const std::uint32_t* next = graph_.links(pool.peek().node(), level);

@@ -69,14 +69,14 @@ class Pool {
       if (!(c < entries_[size_ - 1])) return false;
       --size_;
     }
-    std::size_t low = 0, high = size_;
-    while (low < high) {
-      const std::size_t middle = (low + high) / 2;
-      if (entries_[middle] < c)
-        low = middle + 1;
-      else
-        high = middle;
+    // Binary search by conditional moves: where a candidate goes cannot be predicted.
+    const Candidate* at = entries_.data();
+    for (std::size_t n = size_; n > 0;) {
+      const std::size_t half = (n + 1) / 2;
+      at += at[half - 1] < c ? half : 0;
+      n -= half;
     }
+    const auto low = static_cast<std::size_t>(at - entries_.data());
     std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - low) * sizeof(Candidate));
     entries_[low] = c;
     ++size_;
@@ -106,14 +106,23 @@ class VisitedSet {
   void reserve(std::size_t n_nodes) {
     if (bits_.size() * 64 < n_nodes) bits_.resize(n_nodes / 64 + 1);
   }
-  /// True if the node was not in the set before.
-  bool insert(std::uint32_t node) {
-    std::uint64_t& word = bits_[node / 64];
-    const std::uint64_t bit = std::uint64_t{1} << (node % 64);
-    if (word & bit) return false;
-    word |= bit;
-    nodes_.push_back(node);
-    return true;
+  void insert(std::uint32_t node) { insert_new(&node, 1, &node); }
+
+  /// Insert the nodes of a list, up to its end or kNoNode; copy those that were not in the set to `fresh`,
+  /// which has room for all. Their number. Free of branches on what was visited, since nobody can predict
+  /// that.
+  std::size_t insert_new(const std::uint32_t* list, std::size_t capacity, std::uint32_t* fresh) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < capacity && list[i] != kNoNode; ++i) {
+      const std::uint32_t node = list[i];
+      std::uint64_t& word = bits_[node / 64];
+      const std::uint64_t bit = std::uint64_t{1} << (node % 64);
+      fresh[n] = node;
+      n += (word & bit) == 0;
+      word |= bit;
+    }
+    nodes_.insert(nodes_.end(), fresh, fresh + n);
+    return n;
   }
   void clear() noexcept {
     for (std::uint32_t node : nodes_) bits_[node / 64] = 0;

@@ -128,12 +128,11 @@ void fast_ids(const float* query, std::size_t d, RowBlocks<T> rows, const std::u
 std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, RowBlocks<float> rows,
                          std::uint32_t* ids, std::size_t n, float bound, float* out) {
   constexpr std::size_t kChunk = 64;
-  float sums[kChunk], terms[kChunk];
   std::size_t found = 0;
   for (std::size_t begin = 0; begin < n; begin += kChunk) {
+    float sums[kChunk] = {}, terms[kChunk];
     std::size_t left = n - begin < kChunk ? n - begin : kChunk;
     std::uint32_t* chunk = ids + begin;
-    for (std::size_t i = 0; i < left; ++i) sums[i] = 0;
     for (std::size_t at = 0; at < d && left > 0;) {
       const std::size_t step = d - at < 2 * stage ? d - at : stage;  // no short last stage
       fast_ids_from<L2, float>(query + at, at, step, rows, chunk, left, terms);
