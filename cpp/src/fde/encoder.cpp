@@ -2,6 +2,7 @@
 // so that the panels, the projected tokens and the encodings that are being written stay in the second-level
 // cache.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -110,16 +111,19 @@ class FdeEncoder::Impl {
               const FdeOutput& out) const {
     check_cols(name, sets.tokens, params_.dim);
     const std::size_t threads = resolve_threads(options.threads);
-    check_ragged(name, sets, threads);
+    check_offsets(name, sets.offsets, sets.tokens.rows);
     const std::vector<std::size_t> blocks = split(sets);
     std::vector<Scratch> scratch(std::min(threads, blocks.size()), Scratch(params_.k_sim));
     ProgressMeter meter(options.progress, sets.size());
+    std::atomic<bool> finite{true};
     parallel_for(
         blocks.size() - 1, threads,
         [&](std::size_t item, std::size_t worker) {
-          encode_block(documents, sets, blocks[item], blocks[item + 1], scratch[worker], out);
+          if (!encode_block(documents, sets, blocks[item], blocks[item + 1], scratch[worker], out))
+            finite = false;
         },
         [&](std::size_t done) { meter.update(blocks[done]); });
+    if (!finite) check_finite(name, sets.tokens, threads);  // says where
     meter.finish();
   }
 
@@ -131,7 +135,7 @@ class FdeEncoder::Impl {
         (tokens.rows + kBlockTokens - 1) / kBlockTokens, threads, [&](std::size_t item, std::size_t) {
           const std::size_t begin = item * kBlockTokens, n = std::min(kBlockTokens, tokens.rows - begin);
           TokenBlock block;
-          tokens_.load({tokens.row(begin), n, tokens.cols, tokens.stride}, block);
+          tokens_.load({tokens.row(begin), n, tokens.cols, tokens.stride}, 0, params_.r_reps, block);
           for (std::uint32_t r = 0; r < params_.r_reps; ++r)
             for (std::size_t t = 0; t < n; ++t) out[r * tokens.rows + begin + t] = number(block.cells(r)[t]);
         });
@@ -163,23 +167,30 @@ class FdeEncoder::Impl {
     return blocks;
   }
 
-  void encode_block(bool documents, const RaggedView& sets, std::size_t first, std::size_t last,
+  /// @returns false if a value was not finite
+  bool encode_block(bool documents, const RaggedView& sets, std::size_t first, std::size_t last,
                     Scratch& scratch, const FdeOutput& out) const {
     const bool direct = out.f32 != nullptr && params_.d_final == 0;
     if (!direct) scratch.rows.resize((last - first) * length_);
     float* rows = direct ? out.f32 + first * length_ : scratch.rows.data();
 
     const std::size_t begin = sets.begin(first), n = sets.end(last - 1) - begin;
-    tokens_.load({sets.tokens.row(begin), n, params_.dim, sets.tokens.stride}, scratch.block);
+    const MatrixView<const float> tokens(sets.tokens.row(begin), n, params_.dim, sets.tokens.stride);
     const std::size_t per_repetition = n_cells_ * params_.d_proj;
-    for (std::uint32_t r = 0; r < params_.r_reps; ++r) {
-      tokens_.project(r, scratch.block);
+    // A very long set takes its repetitions in several passes.
+    const std::size_t fit = kBlockBytes / sizeof(float) / std::max<std::size_t>(1, n * params_.d_proj);
+    const auto pass = static_cast<std::uint32_t>(std::clamp<std::size_t>(fit, 1, params_.r_reps));
+    for (std::uint32_t begin_pass = 0; begin_pass < params_.r_reps; begin_pass += pass) {
+      const std::uint32_t end_pass = std::min(begin_pass + pass, params_.r_reps);
+      if (!tokens_.load(tokens, begin_pass, end_pass, scratch.block)) return false;
       for (std::size_t i = first; i < last; ++i)
-        aggregate(documents, sets.begin(i) - begin, sets.end(i) - begin, r, scratch,
-                  rows + (i - first) * length_ + r * per_repetition);
+        for (std::uint32_t r = begin_pass; r < end_pass; ++r)
+          aggregate(documents, sets.begin(i) - begin, sets.end(i) - begin, r, scratch,
+                    rows + (i - first) * length_ + r * per_repetition);
     }
     if (!direct)
       for (std::size_t i = first; i < last; ++i) finish(rows + (i - first) * length_, i, out);
+    return true;
   }
 
   /// Tokens [begin, end) of the block to the cells of one repetition.
@@ -196,7 +207,8 @@ class FdeEncoder::Impl {
       for (std::size_t t = 0; t < cells.size(); ++t) scratch.numbers[t] = number_[cells[t]];
       numbers = scratch.numbers.data();
     }
-    tokens_.kernels().add_by_cell(block.projected(begin), block.stride(), cells.size(), width, numbers, out);
+    tokens_.kernels().add_by_cell(block.projected(repetition, begin), block.stride(), cells.size(), width,
+                                  numbers, out);
     if (!documents) return;
 
     CellCensus& census = scratch.census;
@@ -211,7 +223,8 @@ class FdeEncoder::Impl {
     if (!params_.fill_empty || census.empty().empty()) return;
     census.fill();
     for (const std::uint32_t cell : census.empty())
-      std::copy_n(block.projected(begin + census.nearest(cell)), width, out + number(cell) * width);
+      std::copy_n(block.projected(repetition, begin + census.nearest(cell)), width,
+                  out + number(cell) * width);
   }
 
   /// The final sketch, and the type of the output.

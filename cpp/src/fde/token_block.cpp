@@ -40,9 +40,8 @@ TokenEncoder::TokenEncoder(const FdeParams& params)
       table_(kernels::active_table()),
       kernels_(kernels::encoding_kernels(table_)),
       n_planes_(std::size_t{params.r_reps} * params.k_sim),
-      padded_planes_(round_up(n_planes_, table_.tile_rows)) {
+      planes_((n_planes_ + table_.tile_rows) * params.dim) {
   const std::size_t dim = params.dim;
-  planes_ = AlignedArray<float>(padded_planes_ * dim);
   const std::vector<float> planes = draw_hyperplanes(params);
   std::copy(planes.begin(), planes.end(), planes_.data());
   for (std::size_t i = 0; i < n_planes_; ++i)
@@ -65,54 +64,80 @@ TokenEncoder::TokenEncoder(const FdeParams& params)
   }
 }
 
-void TokenEncoder::load(MatrixView<const float> tokens, TokenBlock& block) const {
-  reserve(tokens.rows, block);
-  block.tokens_ = tokens;
-  block.padded_ = round_up(tokens.rows, table_.tile_cols);
-  if (block.cells_.size() < params_.r_reps * block.padded_)
-    block.cells_.resize(params_.r_reps * block.padded_);
-  if (params_.center.empty() || n_planes_ == 0) {
-    fill_panels(tokens, block);
-    find_cells(tokens, block);
-    return;
+bool TokenEncoder::load(MatrixView<const float> tokens, std::uint32_t first, std::uint32_t last,
+                        TokenBlock& block) const {
+  const std::size_t cols = table_.tile_cols, dim = params_.dim;
+  block.first_ = first;
+  reserve(tokens.rows, last - first, block);
+  for (std::size_t begin = 0; begin < tokens.rows; begin += cols) {
+    const std::size_t n = std::min(cols, tokens.rows - begin);
+    const MatrixView<const float> rows(tokens.row(begin), n, dim, tokens.stride);
+    MatrixView<const float> signed_rows = rows;  // what the signs are taken of
+    if (!params_.center.empty()) {
+      for (std::size_t t = 0; t < n; ++t)
+        for (std::size_t i = 0; i < dim; ++i)
+          block.centered_[t * dim + i] = rows.row(t)[i] - params_.center[i];
+      signed_rows = {block.centered_.data(), n, dim};
+    }
+    bool finite = true;
+    for (std::size_t c = 0; c < n; ++c) {
+      block.bounds_[c] = error_bound(signed_rows.row(c));
+      // Only where the bound is infinite can a value be; a huge center may make one so that was not.
+      if (block.bounds_[c] == kInf)
+        finite =
+            finite && std::all_of(rows.row(c), rows.row(c) + dim, [](float x) { return std::isfinite(x); });
+    }
+    if (!finite) return false;
+    // Columns that pad the last panel are never in doubt.
+    std::fill(block.bounds_.begin() + static_cast<std::ptrdiff_t>(n), block.bounds_.end(), -1.0f);
+
+    fill_panel(signed_rows, block);
+    find_cells(signed_rows, begin, last - first, block);
+    if (params_.projection == FdeProjection::kIdentity) continue;
+    if (!params_.center.empty()) fill_panel(rows, block);
+    for (std::uint32_t r = first; r < last; ++r) project(n, begin, r, block);
   }
-  const MatrixView<const float> centered(block.centered_.data(), tokens.rows, params_.dim);
-  for (std::size_t t = 0; t < tokens.rows; ++t)
-    for (std::size_t i = 0; i < params_.dim; ++i)
-      block.centered_[t * params_.dim + i] = tokens.row(t)[i] - params_.center[i];
-  fill_panels(centered, block);
-  find_cells(centered, block);
-  fill_panels(tokens, block);
+  if (params_.projection == FdeProjection::kIdentity) {
+    block.projected_ = tokens.data;
+    block.stride_ = tokens.stride;
+    block.repetition_stride_ = 0;
+  } else {
+    block.projected_ = block.rows_.data();
+    block.stride_ = params_.d_proj;
+    block.repetition_stride_ = block.padded_ * params_.d_proj;
+  }
+  return true;
 }
 
-void TokenEncoder::reserve(std::size_t n, TokenBlock& block) const {
-  if (n <= block.capacity_) return;
-  const std::size_t cols = table_.tile_cols, padded = round_up(n, cols);
-  block.panels_ = AlignedArray<float>(padded * params_.dim);
-  block.products_ = AlignedArray<float>(padded_planes_ * cols);
-  block.bounds_ = AlignedArray<float>(cols);
-  if (params_.projection != FdeProjection::kIdentity) {
+/// Sizes are those of the largest block so far, so that nothing is allocated in the long run.
+void TokenEncoder::reserve(std::size_t n, std::uint32_t repetitions, TokenBlock& block) const {
+  const std::size_t cols = table_.tile_cols, dim = params_.dim;
+  const auto grow = [](auto& values, std::size_t size) {
+    if (values.size() < size) values.resize(size);
+  };
+  block.padded_ = round_up(n, cols);
+  grow(block.cells_, repetitions * block.padded_);
+  if (params_.projection != FdeProjection::kIdentity)
+    grow(block.rows_, repetitions * block.padded_ * params_.d_proj);
+  if (!block.bounds_.empty()) return;
+  block.bounds_.resize(cols);
+  block.panel_ = AlignedArray<float>(dim * cols);
+  block.products_ = AlignedArray<float>((n_planes_ + table_.tile_rows) * cols);
+  if (params_.projection != FdeProjection::kIdentity)
     block.columns_ = AlignedArray<float>(padded_projections_ * cols);
-    block.rows_ = AlignedArray<float>(padded * params_.d_proj);
-  }
-  if (!params_.center.empty()) block.centered_ = AlignedArray<float>(n * params_.dim);
-  block.capacity_ = n;
+  if (!params_.center.empty()) block.centered_.resize(cols * dim);
 }
 
-void TokenEncoder::fill_panels(MatrixView<const float> rows, TokenBlock& block) const {
+void TokenEncoder::fill_panel(MatrixView<const float> rows, TokenBlock& block) const {
   const std::size_t cols = table_.tile_cols;
-  for (std::size_t p = 0; p * cols < rows.rows; ++p) {
-    const std::size_t n = std::min(cols, rows.rows - p * cols);
-    float* out = panel(block, p);
-    if (n < cols) std::fill_n(out, cols * params_.dim, 0.0f);
-    kernels_.transpose(rows.row(p * cols), rows.stride, n, params_.dim, out, cols);
-  }
+  if (rows.rows < cols) std::fill_n(block.panel_.data(), cols * params_.dim, 0.0f);
+  kernels_.transpose(rows.data, rows.stride, rows.rows, params_.dim, block.panel_.data(), cols);
 }
 
 /// How far from zero a product of this token with any plane must be for its sign to be that of the canonical
 /// product. Both roundings by Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, u =
 /// 2^-24: a tile sums in runs of kTileDepth, the canonical form in 32 lanes; 1 % covers terms of second
-/// order. Infinite where the squared norm is out of range: no product is trusted then.
+/// order. Infinite where the squared norm is out of range or not a number: no product is trusted then.
 float TokenEncoder::error_bound(const float* row) const {
   const std::size_t dim = params_.dim;
   const float norm = -table_.ip.canonical(row, row, dim);
@@ -134,51 +159,40 @@ std::uint32_t TokenEncoder::canonical_cell(const float* row, std::uint32_t repet
   return cell;
 }
 
-void TokenEncoder::find_cells(MatrixView<const float> rows, TokenBlock& block) const {
+void TokenEncoder::find_cells(MatrixView<const float> rows, std::size_t begin, std::uint32_t repetitions,
+                              TokenBlock& block) const {
   const std::size_t cols = table_.tile_cols;
-  for (std::size_t p = 0; p * cols < rows.rows; ++p) {
-    const std::size_t n = std::min(cols, rows.rows - p * cols);
-    // Columns that pad the last panel are never in doubt.
-    for (std::size_t c = 0; c < cols; ++c)
-      block.bounds_[c] = c < n ? error_bound(rows.row(p * cols + c)) : -1.0f;
-    multiply(table_, planes_.data(), padded_planes_, params_.dim, panel(block, p), block.products_.data());
-    for (std::uint32_t r = 0; r < params_.r_reps; ++r) {
-      std::uint32_t* cells = block.cells_.data() + r * block.padded_ + p * cols;
-      std::uint64_t doubtful = kernels_.sign_bits(block.products_.data() + r * params_.k_sim * cols,
-                                                  params_.k_sim, block.bounds_.data(), cells);
-      if (params_.k_sim == 0) continue;
-      for (; doubtful != 0; doubtful &= doubtful - 1) {
-        const auto c = static_cast<std::size_t>(__builtin_ctzll(doubtful));
-        cells[c] = canonical_cell(rows.row(p * cols + c), r);
-      }
+  const float* planes = planes_.data() + block.first_ * params_.k_sim * params_.dim;
+  // The last tile may reach into the next repetition or the padding.
+  multiply(table_, planes, repetitions * params_.k_sim, params_.dim, block.panel_.data(),
+           block.products_.data());
+  for (std::uint32_t r = 0; r < repetitions; ++r) {
+    std::uint32_t* cells = block.cells_.data() + r * block.padded_ + begin;
+    std::uint64_t doubtful = kernels_.sign_bits(block.products_.data() + r * params_.k_sim * cols,
+                                                params_.k_sim, block.bounds_.data(), cells);
+    for (; doubtful != 0 && params_.k_sim > 0; doubtful &= doubtful - 1) {
+      const auto c = static_cast<std::size_t>(__builtin_ctzll(doubtful));
+      cells[c] = canonical_cell(rows.row(c), block.first_ + r);
     }
   }
 }
 
-void TokenEncoder::project(std::uint32_t repetition, TokenBlock& block) const {
-  if (params_.projection == FdeProjection::kIdentity) {
-    block.projected_ = block.tokens_.data;
-    block.stride_ = block.tokens_.stride;
-    return;
-  }
+void TokenEncoder::project(std::size_t n, std::size_t begin, std::uint32_t repetition,
+                           TokenBlock& block) const {
   const std::size_t cols = table_.tile_cols, dim = params_.dim, width = params_.d_proj;
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(width)));
-  for (std::size_t p = 0; p * cols < block.size(); ++p) {
-    float* columns = block.columns_.data();
-    if (params_.projection == FdeProjection::kCountSketch) {
-      kernels_.sketch(panel(block, p), order_.data() + repetition * dim,
-                      ends_.data() + repetition * 2 * width, width, columns);
-    } else {
-      // Products with +-1 are exact, so that fused or not the sums have the same bits.
-      multiply(table_, signs_.data() + repetition * padded_projections_ * dim, padded_projections_, dim,
-               panel(block, p), columns);
-      for (std::size_t i = 0; i < width * cols; ++i) columns[i] *= scale;
-    }
-    kernels_.transpose(columns, cols, width, std::min(cols, block.size() - p * cols),
-                       block.rows_.data() + p * cols * width, width);
+  float* columns = block.columns_.data();
+  if (params_.projection == FdeProjection::kCountSketch) {
+    kernels_.sketch(block.panel_.data(), order_.data() + repetition * dim,
+                    ends_.data() + repetition * 2 * width, width, columns);
+  } else {
+    // Products with +-1 are exact, so that fused or not the sums have the same bits.
+    multiply(table_, signs_.data() + repetition * padded_projections_ * dim, padded_projections_, dim,
+             block.panel_.data(), columns);
+    const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(width)));
+    for (std::size_t i = 0; i < width * cols; ++i) columns[i] *= scale;
   }
-  block.projected_ = block.rows_.data();
-  block.stride_ = width;
+  float* rows = block.rows_.data() + ((repetition - block.first_) * block.padded_ + begin) * width;
+  kernels_.transpose(columns, cols, width, n, rows, width);
 }
 
 }  // namespace whimbrel
