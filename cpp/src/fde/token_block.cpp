@@ -57,7 +57,7 @@ TokenEncoder::TokenEncoder(const FdeParams& params)
   } else if (params.projection == FdeProjection::kCountSketch) {
     padded_projections_ = params.d_proj;
     order_.resize(params.r_reps * dim);
-    ends_.resize(params.r_reps * 2 * params.d_proj);
+    ends_.resize(2 * params.d_proj * params.r_reps);
     for (std::size_t r = 0; r < params.r_reps; ++r)
       make_lists(draw_sketch(params, static_cast<std::uint32_t>(r)), {order_.data() + r * dim, dim},
                  {ends_.data() + r * 2 * params.d_proj, 2 * params.d_proj});
