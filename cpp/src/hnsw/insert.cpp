@@ -261,8 +261,9 @@ class Insertion {
         table_.tile(batch_vectors_.data() + i * stride + k, stride, worker.panels.panel(0) + k * cols,
                     std::min(kernels::kTileDepth, stride - k), k > 0, worker.products.data());
       for (std::size_t r = 0; r < std::min(table_.tile_rows, end - i); ++r) {
-        std::uint64_t hits = table_.select(worker.products.data() + r * cols, l2 ? half_norms_[i + r] : 0.0f,
-                                           1.0f, worker.bounds.data(), worker.scores.data());
+        std::uint64_t hits =
+            table_.select(worker.products.data() + r * cols, cols, l2 ? half_norms_[i + r] : 0.0f, 1.0f,
+                          worker.bounds.data(), worker.scores.data());
         for (; hits != 0; hits &= hits - 1) {
           const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
           if (i + r < begin + c) worker.nodes[c].push_back(batch[i + r]);
