@@ -315,7 +315,7 @@ class Knn {
       // A norm out of the range of float says nothing; an infinite range sends every query to the scan.
       const bool usable = squares < kInf && squares > kSmallNorm;
       const bool zero = !usable && std::all_of(x, x + dim_, [](float v) { return v == 0; });
-      range.norm = std::max(range.norm, usable || zero ? 1.0 : kInf);
+      range.norm = usable || zero ? std::max(range.norm, 1.0) : std::numeric_limits<double>::infinity();
       if (usable) range.lost = std::max(range.lost, lost / squares);
       return {0.0f, usable ? 1 / std::sqrt(squares) : 0.0f};
     }
