@@ -44,7 +44,7 @@ bool precise_enough(const Graph& graph, std::span<const std::uint32_t> sample,
     const float* row = graph.vectors.row(node);
     for (std::size_t j = 0; j < graph.dim; ++j) {
       const float x = row[j] - center[j];
-      const double e = x - from_bf16(to_bf16(x));
+      const double e = static_cast<double>(x) - static_cast<double>(from_bf16(to_bf16(x)));
       error += e * e;
     }
     l2(row, graph.vectors.stride(), graph.rows(), sample.data(), sample.size(), distances.data());
