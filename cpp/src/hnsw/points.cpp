@@ -1,6 +1,7 @@
 #include "hnsw/points.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -56,8 +57,7 @@ bool precise_enough(const Graph& graph, std::span<const std::uint32_t> sample,
   std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(nearest.size() / 2),
                    nearest.end());
   const double median = nearest[nearest.size() / 2];
-  return median < std::numeric_limits<float>::infinity() &&
-         error / static_cast<double>(sample.size()) < kMaxRelativeError * median;
+  return std::isfinite(median) && error / static_cast<double>(sample.size()) < kMaxRelativeError * median;
 }
 
 }  // namespace
