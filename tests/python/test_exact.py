@@ -92,6 +92,16 @@ def test_neighbors_closer_than_any_rounding_of_the_proposals_are_found(metric):
     np.testing.assert_allclose(np.take_along_axis(exact, ids, 1), distances, rtol=1e-5, atol=error)
 
 
+@pytest.mark.parametrize("scale", [1e-18, 3e-22, 1e-30])
+def test_rows_whose_squares_underflow_are_told_apart(scale):
+    data = points(2000, 40) * np.float32(scale)
+    # Rounding to few bits leaves these queries as they are, so that all error is in the rows.
+    queries = 1024 * np.random.default_rng(1).integers(-8, 9, (30, 40)).astype(np.float32)
+    ids, _ = wb.knn(data, queries, 12, "ip")
+    exact = reference.distances(data, queries, "ip")
+    assert reference.recall(ids, np.argsort(exact, 1)[:, :12]) > 0.999
+
+
 @pytest.mark.parametrize("n", [20, 3000])
 def test_a_zero_vector_is_at_cosine_distance_1_from_everything(n):
     data = points(n, 6)

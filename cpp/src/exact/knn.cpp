@@ -345,8 +345,10 @@ class Knn {
       shifted += t * t;
       lost += rest * rest;
     }
-    const ProductNorms norms{range.norm, std::sqrt(static_cast<double>(range.lost)), std::sqrt(shifted),
-                             std::sqrt(lost)};
+    // Squares below the normal range of float may be missing in the sums of a row.
+    const double missing = std::sqrt(static_cast<double>(dim_) * std::numeric_limits<float>::min());
+    const ProductNorms norms{range.norm + missing, std::sqrt(static_cast<double>(range.lost)) + missing,
+                             std::sqrt(shifted), std::sqrt(lost)};
     const double products = norms.row * norms.query;
     // 1 % on top covers the terms of second order and the arithmetic of this bound.
     const double error = 1.01 * (Tiles::error(dim_, norms) + (3 * kUnit + canonical) * products +

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 #include "base/bfloat16.hpp"
 #include "base/memory.hpp"
@@ -44,7 +43,7 @@ class FloatTiles {
   const float* products(std::size_t p);
 
   static double error(std::size_t dim, const ProductNorms& norms);
-  /// The norm of what rounding takes from a value of a query.
+  /// What the products see of a value of a query.
   static float rounded(float value) { return value; }
 
  private:
