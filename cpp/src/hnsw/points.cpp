@@ -6,7 +6,6 @@
 #include <numeric>
 #include <vector>
 
-#include "base/bfloat16.hpp"
 #include "base/parallel.hpp"
 
 namespace whimbrel {
