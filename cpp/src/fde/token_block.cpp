@@ -38,7 +38,7 @@ void make_lists(const CountSketch& sketch, std::span<std::uint32_t> order, std::
 TokenEncoder::TokenEncoder(const FdeParams& params)
     : params_(params),
       table_(kernels::active_table()),
-      kernels_(kernels::encoding_kernels(table_)),
+      kernels_(*table_.encoding),
       n_planes_(std::size_t{params.r_reps} * params.k_sim),
       planes_((n_planes_ + table_.tile_rows) * params.dim) {
   const std::size_t dim = params.dim;
