@@ -15,6 +15,7 @@ from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
+from .library import get_cmake_dir, get_include
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .order import ORDERS, insertion_order, named_order
@@ -38,6 +39,8 @@ __all__ = [
     "available_isas",
     "distance_to_mean",
     "estimate_lid",
+    "get_cmake_dir",
+    "get_include",
     "insertion_order",
     "knn",
     "lid_report",

@@ -1,0 +1,14 @@
+// WHIMBREL_API marks what a shared library lets programs see. Empty for a static one.
+#pragma once
+
+#if !defined(WHIMBREL_SHARED)
+#define WHIMBREL_API
+#elif defined(_WIN32)
+#ifdef WHIMBREL_BUILDING
+#define WHIMBREL_API __declspec(dllexport)
+#else
+#define WHIMBREL_API __declspec(dllimport)
+#endif
+#else
+#define WHIMBREL_API __attribute__((visibility("default")))
+#endif
