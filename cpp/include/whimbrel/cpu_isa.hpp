@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 
 namespace whimbrel {
 

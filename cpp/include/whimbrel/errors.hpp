@@ -12,7 +12,7 @@
 
 #include <stdexcept>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 
 namespace whimbrel {
 

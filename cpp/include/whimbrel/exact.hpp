@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"

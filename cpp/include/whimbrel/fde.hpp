@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/progress.hpp"
 #include "whimbrel/ragged_view.hpp"

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "whimbrel/byte_io.hpp"
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "whimbrel/export.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {

@@ -1,5 +1,6 @@
-// WHIMBREL_API marks what a shared library lets programs see. Empty for a static one.
-#pragma once
+/* WHIMBREL_API marks what a shared library lets programs see. Empty for a static one. C and C++. */
+#ifndef WHIMBREL_EXPORT_H
+#define WHIMBREL_EXPORT_H
 
 #if !defined(WHIMBREL_SHARED)
 #define WHIMBREL_API
@@ -12,3 +13,5 @@
 #else
 #define WHIMBREL_API __attribute__((visibility("default")))
 #endif
+
+#endif /* WHIMBREL_EXPORT_H */
