@@ -6,6 +6,7 @@ the same NumPy. Base and query rows are float32; sets with the metric "cosine" h
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import tempfile
 import zipfile
@@ -24,7 +25,7 @@ Int64 = NDArray[np.int64]
 DEFAULT_CACHE = Path(tempfile.gettempdir()) / "whimbrel-bench"
 
 
-class DataError(Exception):
+class DataError(ValueError):
     """A data set that is unknown, missing or broken; the message is for the user."""
 
 
@@ -136,11 +137,39 @@ def mixture_500k() -> DataSet:
     return _split("mixture-500k", points, labels, n_queries, "1000 Gaussian clusters of latent dimension 24")
 
 
+def cube16() -> DataSet:
+    """Uniform in a cube of 16 dimensions, turned into 128: intrinsic dimension 16 everywhere but at its faces."""
+    rng = np.random.default_rng(16)
+    points = rng.random((21_000, 16)) @ _basis(rng, 16, 128)
+    return _split("cube16", points, None, 1_000, "uniform in a cube of dimension 16")
+
+
+def clustered_order() -> DataSet:
+    """The rows of `mix`, one cluster after the other: the order in which a crawl or a sorted table arrives."""
+    rows = mix()
+    assert rows.labels is not None
+    order = np.argsort(rows.labels, kind="stable")
+    base, labels = rows.base[order], rows.labels[order]
+    return DataSet("clustered-order", "l2", base, rows.queries, labels, "the set mix, sorted by cluster")
+
+
+def near_duplicates() -> DataSet:
+    """Ten almost equal copies of 2,000 points: the nearest neighbors are far nearer than all others."""
+    rng = np.random.default_rng(10)
+    points = np.repeat(rng.standard_normal((2_100, 32)), 10, axis=0) @ _basis(rng, 32, 128)
+    points += 1e-3 * rng.standard_normal(points.shape)
+    rng.shuffle(points)
+    return _split("near-duplicates", points, None, 1_000, "ten almost equal copies of each point")
+
+
 GENERATED: dict[str, Callable[[], DataSet]] = {
     "mixlid": mixlid,
     "gauss32": gauss32,
     "tail": tail,
     "mix": mix,
+    "cube16": cube16,
+    "clustered-order": clustered_order,
+    "near-duplicates": near_duplicates,
     "mixture-500k": mixture_500k,
 }
 
@@ -178,8 +207,65 @@ def mnist_784(folder: Path) -> DataSet:
     return DataSet("mnist-784", "l2", rows, points, labels, "handwritten digits, 28 x 28 pixels")
 
 
-REAL: dict[str, Callable[[Path], DataSet]] = {"minilm-100k": minilm_100k, "mnist-784": mnist_784}
+def bigann_10k(folder: Path) -> DataSet:
+    """Local image features (SIFT), one byte per value."""
+    base, queries = _arrays(folder / "vec" / "bigann10k_u8.npz", "base", "query")
+    rows, points = base.astype(np.float32), queries.astype(np.float32)
+    return DataSet("bigann10k", "l2", rows, points, None, "SIFT descriptors")
+
+
+REAL: dict[str, Callable[[Path], DataSet]] = {
+    "minilm-100k": minilm_100k,
+    "mnist-784": mnist_784,
+    "bigann10k": bigann_10k,
+}
 NAMES = (*REAL, *GENERATED)
+
+
+# ---------------------------------------------------------------- sets in files of the caller
+
+HDF5_METRICS = {"euclidean": "l2", "angular": "cosine", "ip": "ip", "dot": "ip"}
+
+
+def known_name(name: str) -> str:
+    """The name of a data set, or files that make one; for argparse."""
+    if name not in NAMES and "," not in name and Path(name).suffix not in (".hdf5", ".h5"):
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(NAMES)}, or files, got {name!r}")
+    return name
+
+
+def from_files(name: str) -> DataSet:
+    """`FILE.hdf5` in the format of ann-benchmarks, or `BASE,QUERIES,METRIC` in any format of `read_vectors`."""
+    import whimbrel as wb
+
+    try:
+        if "," in name:
+            base, queries, metric = (*name.split(","), "l2")[:3]
+            rows, points = wb.read_vectors(base), wb.read_vectors(queries)
+            if metric not in ("l2", "ip", "cosine"):
+                raise DataError(f"{name}: expected the metric l2, ip or cosine, got {metric!r}")
+            title = Path(base).stem
+        else:
+            rows, points = wb.read_vectors(name, "train"), wb.read_vectors(name, "test")
+            metric, title = _hdf5_metric(Path(name)), Path(name).stem
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(f"{name}: cannot be read: {error}") from error
+    if rows.shape[1] != points.shape[1]:
+        raise DataError(f"{name}: expected queries of dimension {rows.shape[1]}, got {points.shape[1]}")
+    rows, points = rows.astype(np.float32), points.astype(np.float32)
+    if metric == "cosine":
+        rows, points = _unit(rows), _unit(points)
+    return DataSet(title, metric, rows, points, None, name)
+
+
+def _hdf5_metric(path: Path) -> str:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        distance = str(file.attrs.get("distance"))
+    if distance not in HDF5_METRICS:
+        raise DataError(f"{path}: expected a distance of {', '.join(HDF5_METRICS)}, got {distance!r}")
+    return HDF5_METRICS[distance]
 
 
 # ---------------------------------------------------------------- loading
@@ -187,13 +273,15 @@ NAMES = (*REAL, *GENERATED)
 
 def available(names: list[str], folder: Path | None) -> list[str]:
     """Those of `names` that can be had: real sets need a folder."""
-    return [name for name in names if folder is not None or name in GENERATED]
+    return [name for name in names if folder is not None or name not in REAL]
 
 
 def load(name: str, folder: Path | None = None, n: int | None = None, queries: int = 2_000) -> DataSet:
     """Read or generate a set; with `n`, a fixed random subset of its rows, in their relative order."""
     if name in GENERATED:
         full = GENERATED[name]()
+    elif "," in name or Path(name).suffix in (".hdf5", ".h5"):
+        full = from_files(name)
     elif name not in REAL:
         raise DataError(f"dataset: expected one of {', '.join(NAMES)}, got {name!r}")
     elif folder is None:
@@ -204,7 +292,7 @@ def load(name: str, folder: Path | None = None, n: int | None = None, queries: i
     if n is not None and n < len(base):
         rows = np.sort(np.random.default_rng(0).choice(len(base), n, replace=False))
         base, labels = base[rows], None if labels is None else labels[rows]
-    return DataSet(name, full.metric, base, full.queries[:queries], labels, full.description)
+    return DataSet(full.name, full.metric, base, full.queries[:queries], labels, full.description)
 
 
 @cache

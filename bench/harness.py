@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import random
@@ -21,7 +23,7 @@ from .worker import WorkerError
 T = TypeVar("T")
 Row = dict[str, Any]
 
-PACKAGES = ("whimbrel", "numpy", "hnswlib", "faiss-cpu")
+PACKAGES = ("whimbrel", "numpy", "hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "ngt")
 RECALL_LEVELS = (0.90, 0.95, 0.99)
 
 
@@ -67,6 +69,14 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def build_of_core() -> str | None:
+    """Start of the SHA-256 of the compiled module: builds of one version differ."""
+    spec = importlib.util.find_spec("whimbrel._core")
+    if spec is None or spec.origin is None:
+        return None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:8]
 
 
 def machine_facts() -> Row:
@@ -125,9 +135,9 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(items: Sequence[T], repetitions: int) -> Iterator[T]:
+def interleaved(items: Sequence[T], repetitions: int, first: int = 0) -> Iterator[T]:
     """Each item once per repetition, in a new order each time, so that a slow spell falls on all alike."""
-    for repetition in range(repetitions):
+    for repetition in range(first, first + repetitions):
         order = list(items)
         random.Random(repetition).shuffle(order)
         yield from order
@@ -154,10 +164,11 @@ def parser(description: str | None, datasets: Sequence[str], out: str) -> argpar
     result.add_argument(
         "--datasets",
         nargs="+",
-        choices=data.NAMES,
+        type=data.known_name,
         metavar="NAME",
         default=None,
-        help=f"of {', '.join(data.NAMES)}; default: {', '.join(datasets)}, as available",
+        help=f"of {', '.join(data.NAMES)}, or files: a .hdf5 of ann-benchmarks, or BASE,QUERIES,METRIC; "
+        f"default: {', '.join(datasets)}, as available",
     )
     result.add_argument("--n", type=int, help="use a fixed random subset of this many rows")
     result.add_argument("--queries", type=int, default=2_000, help="use at most this many queries")
@@ -194,7 +205,7 @@ def main(run: Callable[[], None]) -> None:
     """Run a script; what the user can mend is one line and not a traceback."""
     try:
         run()
-    except (data.DataError, WorkerError) as error:
+    except (data.DataError, WorkerError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted; finished rows are kept") from None

@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import data, harness, results
+from bench.engines.numpy_scan import BLOCK, nearest
 from bench.harness import Row
 from bench.worker import Worker, WorkerError
 
 K = 10
-BLOCK = 8_192  # base rows per matrix product of the NumPy peers: the scores of 1000 queries stay below 32 MiB
 PLAIN: dict[str, str | None] = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
 
 
@@ -146,18 +146,7 @@ class NumpySearch(Peer):
         self.offsets = np.einsum("nd,nd->n", self.data.base, self.data.base) / 2 if l2 else None
 
     def search(self) -> NDArray[np.integer[Any]]:
-        queries, base = self.data.queries, self.data.base
-        best = np.empty((len(queries), 0), np.float32)  # negated scores, smaller is nearer
-        ids = np.empty((len(queries), 0), np.int64)
-        for start in range(0, len(base), BLOCK):
-            distances = -(queries @ base[start : start + BLOCK].T)
-            if self.offsets is not None:
-                distances += self.offsets[start : start + BLOCK]
-            near = np.argpartition(distances, min(K, distances.shape[1]) - 1, axis=1)[:, :K]
-            best = np.concatenate([best, np.take_along_axis(distances, near, 1)], axis=1)
-            ids = np.concatenate([ids, near + start], axis=1)
-        order = np.argsort(best, axis=1)[:, :K]
-        return np.take_along_axis(ids, order, 1)
+        return nearest(self.data.base, self.offsets, self.data.queries, K)
 
 
 def peers() -> dict[str, tuple[Callable[..., Peer], dict[str, str | None]]]:

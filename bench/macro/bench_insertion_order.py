@@ -71,7 +71,7 @@ class OrderBench:
         seconds = harness.seconds(lambda: engine.build(rows, 1, order))
         points = []
         for ef in EFS:
-            engine.set_ef(ef)
+            engine.set_parameter(ef)
             found, counts = engine.search_counted(rows.queries, K, 1)
             points.append({"ef": ef, "recall": data.recall(found, truth), **asdict(counts)})
         level0 = engine.level0()

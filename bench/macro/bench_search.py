@@ -1,235 +1,253 @@
-"""Recall against speed of whimbrel and hnswlib: build seconds, then queries per second over a sweep of ef.
+"""Recall against speed, memory and build time of whimbrel and its peers: one run, one report.
 
-Each engine lives in a process of its own; builds and timed passes are interleaved over the repetitions.
-Ratios are taken within a repetition, between speeds interpolated at equal recall. An engine named twice is
-compared with itself.
+Each index is built in a process of its own and saved; each timed pass loads it in a new process. Only one
+process works at a time, and passes go round the engines in a new order each time, so that a slow spell of the
+machine falls on all of them. Ratios are taken within a repetition, between speeds interpolated at equal recall.
+Each engine is named by name[:key=value,...]; one that is named twice is compared with itself, and whimbrel
+always is.
 
-  python -m bench.macro.bench_search --data DIR --engines hnswlib whimbrel whimbrel:keep_pruned=false
+Every finished step is a row of DIR/search.jsonl and is not measured again: after an interrupt, give the same
+command again.
+
+  whimbrel bench --data DIR
+  whimbrel bench --quick
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from bench import data, engines, harness, results
+from bench import data, engines, harness, results, stored_data
 from bench.harness import RECALL_LEVELS, Row
-from bench.macro.search_tables import MODES, K, tables
+from bench.macro.search_worker import BuildBench, SearchBench
 from bench.worker import Worker, WorkerError
 
-EFS = (
-    10,
-    12,
-    14,
-    17,
-    20,
-    24,
-    28,
-    34,
-    40,
-    48,
-    56,
-    68,
-    80,
-    96,
-    112,
-    136,
-    160,
-    192,
-    224,
-    272,
-    320,
-    400,
-    500,
-    640,
+K = 10
+DATASETS = ("minilm-100k", "mnist-784")
+GENERATED = ("mixlid",)  # where there is no folder of real sets
+ENGINES = (
+    "hnswlib",
+    "whimbrel",
+    "faiss-hnsw",
+    "faiss-hnsw:storage=sq8",
+    "faiss-hnsw:storage=sq8,refine=true",
+    "faiss-flat",
+    "usearch",
+    "usearch:dtype=f16",
+    "usearch:dtype=i8",
+    "svs:codes=lvq4x8",
+    "svs:codes=leanvec4x8",
+    "vsag",
+    "ngt",
+    "numpy",
 )
-RECALL_STOP = 0.993
+QUICK_ENGINES = ("hnswlib", "whimbrel", "faiss-hnsw", "usearch", "svs:codes=lvq4x8", "vsag", "ngt", "numpy")
+FILE = "search.jsonl"
 
 
-class EngineBench:
-    """One engine over one data set, in its own process."""
+@dataclass(frozen=True)
+class Cell:
+    """One index: an engine over a data set, with a seed."""
 
-    def __init__(
-        self, specification: str, settings: Row, source: tuple[str, Path | None, int | None, int], cache: Path
-    ) -> None:
-        self.data = data.load(*source)
-        self.truth = data.ground_truth(self.data, cache, K)
-        kind, options = engines.parse(specification)
-        self.engine = kind(self.data.metric, **{**settings, **options})
+    engine: str
+    seed: int
 
-    def warm_up(self, threads: int) -> None:
-        """Import, start threads, touch code, on a few rows."""
-        labels = None if self.data.labels is None else self.data.labels[:500]
-        few = data.DataSet("few", self.data.metric, self.data.base[:500], self.data.queries, labels, "")
-        self.engine.build(few, threads)
-        self.engine.set_ef(20)
-        self.engine.search(few.queries[:50], K, threads)
 
-    def build(self, threads: int) -> float:
-        """Seconds of one build; the last index is the one that is searched."""
-        return harness.seconds(lambda: self.engine.build(self.data, threads))
+class Run:
+    """All steps of one data set."""
 
-    def facts(self) -> Row:
-        """What the last index is like."""
-        level0 = self.engine.level0()
-        return {
-            **self.data.facts(),
-            "M": self.engine.M,
-            "ef_construction": self.engine.ef_construction,
-            "seed": self.engine.seed,
-            "version": harness.version(self.engine.package),
-            "index_bytes": self.engine.index_bytes(),
-            **(asdict(level0) if level0 else {}),
+    def __init__(self, args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
+        self.args, self.out = args, out
+        rows = data.load(dataset, args.data, args.n, args.queries)
+        self.stored = stored_data.store(rows, args.cache)
+        self.truth = data.ground_truth(rows, args.cache, K)
+        self.common = {
+            **rows.facts(),
+            "checksum": rows.checksum()[:16],
+            "M": args.M,
+            "ef_construction": args.ef_construction,
+            "threads": args.threads,
+            "k": K,
+            "timed": args.timed,
+            "least_seconds": args.least,
         }
+        self.cells = [Cell(engine, seed) for seed in args.seeds for engine in args.engines]
 
-    def sweep(self, threads: int) -> list[Row]:
-        """Recall and costs over ef, until the recall is high enough."""
-        points: list[Row] = []
-        for ef in EFS:
-            if ef > len(self.data.base):
-                break
-            self.engine.set_ef(ef)
-            found, counts = self.engine.search_counted(self.data.queries, K, threads)
-            recall = data.recall(found, self.truth)
-            points.append({"ef": ef, "recall": recall, **asdict(counts)})
-            if recall >= RECALL_STOP:
-                break
-        return points
+    def identity(self, cell: Cell) -> Row:
+        """What makes two rows measurements of the same thing."""
+        kind, _ = engines.parse(cell.engine)
+        version = harness.version(kind.package)
+        build = harness.build_of_core() if kind.package == "whimbrel" else None
+        return {**self.common, "engine": cell.engine, "seed": cell.seed, "version": version, "core": build}
 
-    def speeds(self, efs: Sequence[int], timed: int, threads: int) -> list[dict[str, float]]:
-        """Queries per second at each ef, in each mode."""
-        queries, engine = np.ascontiguousarray(self.data.queries[:timed]), self.engine
+    def measure(self) -> None:
+        """Do what the file does not have yet, one row after the other."""
+        name = self.common["dataset"]
+        self.out.write("plan", {**self.common, "engines": self.args.engines, "seeds": self.args.seeds})
+        noise = harness.Noise()
+        for repetition in range(self.args.builds):
+            for cell in harness.interleaved(list(self.cells), 1, first=repetition):
+                self._step(cell, "build", repetition)
+        for cell in list(self.cells):
+            self._step(cell, "sweep", 0)
+        for repetition in range(self.args.repetitions):
+            for cell in harness.interleaved(list(self.cells), 1, first=repetition):
+                self._step(cell, "pass", repetition)
+        for cell in self.cells:
+            shutil.rmtree(self._folder(cell), ignore_errors=True)
+        self.out.write("noise", {"dataset": name, **noise.row()})
 
-        def one_by_one() -> None:
-            for query in queries:
-                engine.search_one(query, K)
-
-        result = []
-        for ef in efs:
-            engine.set_ef(ef)
-            engine.search(queries[:50], K, 1)  # warm caches, and the pool below
-            single = harness.rate(one_by_one, len(queries))
-            batch = harness.rate(lambda: engine.search(queries, K, 1), len(queries))
-            engine.search(queries[:50], K, threads)
-            batch_threads = harness.rate(lambda: engine.search(queries, K, threads), len(queries))
-            result.append({"single": single, "batch": batch, "batch_threads": batch_threads})
-        return result
-
-
-def worth_timing(points: Sequence[Row]) -> list[int]:
-    """Indices from the last point below the lowest recall level to the first above the highest."""
-    below = [i for i, point in enumerate(points) if point["recall"] < RECALL_LEVELS[0]]
-    above = [i for i, point in enumerate(points) if point["recall"] >= RECALL_LEVELS[-1]]
-    return list(range(below[-1] if below else 0, (above[0] if above else len(points) - 1) + 1))
-
-
-def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
-    """Build and search one data set with all engines, and write the rows."""
-    source = (dataset, args.data, args.n, args.queries)
-    data.ground_truth(data.load(*source), args.cache, K)  # once, for all workers
-    noise = harness.Noise()
-    settings = {"M": args.M, "ef_construction": args.ef_construction, "seed": args.seed}
-    workers: list[Worker] = []
-    seconds: dict[str, list[float]] = {}
-
-    def failed(worker: Worker, error: WorkerError) -> None:
-        harness.log(f"FAILED {error}")
-        out.write("failed", {"dataset": dataset, "engine": worker.name, "reason": str(error)})
-        workers.remove(worker)
-        worker.close()
-
-    for name in engines.distinct(args.engines):
-        worker = Worker(name, EngineBench, name, settings, source, args.cache)
-        workers.append(worker)
-        seconds[name] = []
+    def _step(self, cell: Cell, kind: str, repetition: int) -> None:
+        """One measurement, unless it is there; a failure is a row, and the end of the cell."""
+        if cell not in self.cells:
+            return
+        identity = {**self.identity(cell), "repetition": repetition}
+        if self.out.find(kind, identity):
+            return
+        label = f"{self.common['dataset']} {cell.engine}, seed {cell.seed}: {kind} {repetition}"
         try:
-            worker.call("warm_up", args.threads)
+            if kind != "build" and not self._folder(cell).is_dir():
+                self._build(cell)  # its files went with the cache
+            row = {"build": self._build, "sweep": self._sweep, "pass": self._pass}[kind](cell)
         except WorkerError as error:
-            failed(worker, error)
+            harness.log(f"{label}: FAILED {error}")
+            self.out.write("failed", {**identity, "step": kind, "reason": str(error)})
+            self.cells.remove(cell)
+            return
+        self.out.write(kind, {**identity, **row})
+        harness.log(f"{label}: {_summary(kind, row)}")
 
-    for worker in harness.interleaved(list(workers), args.builds):
-        if worker not in workers:
-            continue
+    def _folder(self, cell: Cell) -> Path:
+        """Where the files of an index are kept until all passes are done."""
+        text = json.dumps(self.identity(cell), sort_keys=True)
+        return Path(self.args.cache) / "indexes" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _worker(self, cell: Cell, factory: type, *args: object) -> Worker:
+        kind, _ = engines.parse(cell.engine)
+        return Worker(cell.engine, factory, *args, environment=kind.environment())
+
+    def _build(self, cell: Cell) -> Row:
+        final = self._folder(cell)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(dir=final.parent))
         try:
-            seconds[worker.name].append(worker.call("build", args.threads))
-            harness.log(f"{dataset} {worker.name}: built in {seconds[worker.name][-1]:.2f} s")
-        except WorkerError as error:
-            failed(worker, error)
+            with self._worker(cell, BuildBench) as worker:
+                settings = {**self.common, "seed": cell.seed}
+                args = (cell.engine, settings, self.stored, half, self.args.threads)
+                row: Row = worker.call("run", *args, limit=self.args.limit)
+            if not final.exists():
+                half.rename(final)  # whole or not at all
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+        return row
 
-    about: dict[str, Row] = {}
-    points: dict[str, list[Row]] = {}
-    for worker in list(workers):
-        try:
-            facts = worker.call("facts")
-            points[worker.name] = worker.call("sweep", args.threads)
-        except WorkerError as error:
-            failed(worker, error)
-            continue
-        facts |= {"engine": worker.name, "threads": args.threads}
-        about[worker.name] = facts
-        out.write("build", {**facts, "seconds": seconds[worker.name]})
+    def _search(self, cell: Cell) -> Worker:
+        settings = {**self.common, "seed": cell.seed}
+        args = (cell.engine, settings, self.stored, self.truth, self._folder(cell))
+        return self._worker(cell, SearchBench, *args)
 
-    timed = {name: worth_timing(rows) for name, rows in points.items()}
-    passes: dict[str, list[list[dict[str, float]]]] = {name: [] for name in points}
-    for worker in harness.interleaved(list(workers), args.repetitions):
-        if worker not in workers:
-            continue
-        rows = points[worker.name]
-        efs = [rows[i]["ef"] for i in timed[worker.name]]
-        try:
-            passes[worker.name].append(worker.call("speeds", efs, args.timed, args.threads))
-            harness.log(f"{dataset} {worker.name}: pass {len(passes[worker.name])}")
-        except WorkerError as error:
-            failed(worker, error)
+    def _sweep(self, cell: Cell) -> Row:
+        with self._search(cell) as worker:
+            row: Row = worker.call("sweep", self.args.threads, limit=self.args.limit)
+            return row
 
-    for worker in workers:
-        for i, point in enumerate(points[worker.name]):
-            row = {**about[worker.name], "k": K, **point}
-            if i in timed[worker.name]:
-                at = timed[worker.name].index(i)
-                row |= {mode: [speeds[at][mode] for speeds in passes[worker.name]] for mode in MODES}
-            out.write("search", row)
-        worker.close()
-    out.write("noise", {"dataset": dataset, **noise.row()})
+    def _pass(self, cell: Cell) -> Row:
+        sweep = self.out.find("sweep", {**self.identity(cell), "repetition": 0})[-1]
+        points = worth_timing(sweep["points"])
+        with self._search(cell) as worker:
+            args = (points, self.args.timed, self.args.threads, self.args.least)
+            return {"points": worker.call("speeds", *args, limit=self.args.limit)}
 
 
-def run() -> None:
-    """Read the command line, measure, print."""
-    parser = harness.parser(__doc__, ("minilm-100k", "mnist-784", "mixture-500k"), "search.jsonl")
-    parser.add_argument(
+def worth_timing(points: Sequence[Row]) -> list[Row]:
+    """The first and the last point, and those beside each recall level."""
+    chosen = {0, len(points) - 1}
+    for level in RECALL_LEVELS:
+        for i in range(len(points) - 1):
+            if points[i]["recall"] <= level <= points[i + 1]["recall"]:
+                chosen |= {i, i + 1}
+    return [points[i] for i in sorted(chosen)]
+
+
+def _summary(kind: str, row: Row) -> str:
+    if kind == "build":
+        return f"{row['seconds']:.1f} s, {row['disk_bytes'] / 2**20:,.0f} MiB"
+    points = row["points"]
+    if kind == "sweep":
+        return f"recall {points[0]['recall']:.3f} to {points[-1]['recall']:.3f}"
+    return ", ".join(f"{point['single']:,.0f}/s at {point['recall']:.3f}" for point in points)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Flags of a run."""
+    result = harness.parser(__doc__, DATASETS, "")
+    result.set_defaults(out=Path("bench-results"))
+    for action in result._actions:
+        if action.dest == "out":
+            action.metavar, action.help = "DIR", f"folder of {FILE}, report.md, report.html and pictures"
+    result.add_argument(
         "--engines",
+        "--libraries",
         nargs="+",
-        default=["hnswlib", "whimbrel"],
         metavar="ENGINE",
         help="name[:key=value,...] of " + ", ".join(engines.ENGINES),
     )
-    parser.add_argument("--baseline", default="hnswlib", help="what ratios are to (default: %(default)s)")
-    parser.add_argument("--M", type=int, default=16)
-    parser.add_argument("--ef-construction", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=harness.n_cores(), help="of builds and of batches")
-    parser.add_argument("--builds", type=int, default=3)
-    parser.add_argument("--repetitions", type=int, default=5, help="timed passes")
-    parser.add_argument("--timed", type=int, default=1_000, help="queries per timed pass; recall uses all")
-    args = parser.parse_args()
+    result.add_argument("--baseline", default="hnswlib", help="what ratios are to (default: %(default)s)")
+    result.add_argument("--order-effect", type=Path, help="result file of bench_insertion_order, to be drawn")
+    result.add_argument("--M", type=int, default=16)
+    result.add_argument("--ef-construction", type=int, default=200)
+    result.add_argument("--seeds", type=int, nargs="+", default=[1])
+    result.add_argument("--threads", type=int, default=harness.n_cores(), help="of builds and of batches")
+    result.add_argument("--builds", type=int, default=1, help="times that each index is built")
+    result.add_argument("--repetitions", type=int, default=5, help="timed passes")
+    result.add_argument("--timed", type=int, default=1_000, help="queries per timed pass; recall uses all")
+    result.add_argument("--limit", type=float, default=600, help="seconds allowed for one build or pass")
+    return result
+
+
+def settle(args: argparse.Namespace, flags: argparse.ArgumentParser) -> None:
+    """Fill in what depends on other flags, and refuse engines that are not known."""
+    args.least = 0.15
     if args.quick:
-        args.n, args.builds, args.repetitions, args.timed = args.n or 10_000, 1, 2, 300
+        args.n, args.queries, args.repetitions = args.n or 5_000, min(args.queries, 500), 2
+        args.timed, args.least = 200, 0.05
+    args.engines = list(args.engines or (QUICK_ENGINES if args.quick else ENGINES))
+    twin = "whimbrel" if "whimbrel" in args.engines else args.engines[0]
+    if args.engines.count(twin) == 1:
+        args.engines.append(twin)
+    args.engines = engines.distinct(args.engines)
     for specification in args.engines:
         try:
             engines.parse(specification)
         except ValueError as error:
-            parser.error(str(error))
-    out = results.ResultFile(args.out)
-    datasets = harness.chosen_datasets(args)
-    if args.command == "run":
-        for dataset in datasets:
-            measure(args, dataset, out)
-    sys.stdout.write(results.report(out, datasets, lambda rows: tables(rows, args.baseline)) + "\n")
+            flags.error(str(error))
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, print, write the report."""
+    from bench.macro.search_report import write_report
+
+    flags = parser()
+    args = flags.parse_args(argv)
+    settle(args, flags)
+    out = results.ResultFile(args.out / FILE)
+    datasets = harness.chosen_datasets(args) or list(GENERATED)
+    try:
+        if args.command == "run":
+            out.require_this_machine()
+            for dataset in datasets:
+                Run(args, dataset, out).measure()
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted; finished rows are in {out.path}, the same command goes on") from None
+    sys.stdout.write(write_report(out, args.out, args.baseline, args.order_effect))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,229 @@
+"""The pictures of a report, by matplotlib. One library has one colour in all of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from .engines import plain_name
+from .harness import RECALL_LEVELS, Row
+from .macro.search_results import MODES, Measured
+
+# Distinct for colour-blind eyes too; this package in front.
+COLOURS = {
+    "whimbrel": "#d55e00",
+    "hnswlib": "#222222",
+    "faiss": "#0072b2",
+    "usearch": "#e69f00",
+    "svs": "#009e73",
+    "vsag": "#cc79a7",
+    "ngt": "#56b4e9",
+    "numpy": "#999999",
+}
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+LOWEST_RECALL = 0.80
+FONT = {"title": 11, "label": 10, "tick": 9}
+
+
+def library(engine: str) -> str:
+    """What has one colour: faiss-hnsw and faiss-flat are one library."""
+    return plain_name(engine).partition("-")[0]
+
+
+def styles(engines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour by library; line and marker by the place among the engines of that library."""
+    seen: dict[str, int] = defaultdict(int)
+    found = {}
+    for engine in engines:
+        name = library(engine)
+        place = seen[name] % len(LINES)
+        seen[name] += 1
+        found[engine] = {
+            "color": COLOURS.get(name, "#7f7f7f"),
+            "linestyle": LINES[place],
+            "marker": MARKERS[place],
+            "linewidth": 2.4 if name == "whimbrel" else 1.4,
+            "zorder": 3 if name == "whimbrel" else 2,
+        }
+    return found
+
+
+def _nines(recall: float) -> float:
+    """Place on the axis: each nine is as wide as the one before it."""
+    return float(-np.log10(max(1 - recall, 1e-4)))
+
+
+def _tidy(axes: Axes, title: str, **labels: str) -> None:
+    axes.set_title(title, fontsize=FONT["title"])
+    axes.set_xlabel(labels.get("x", ""), fontsize=FONT["label"])
+    axes.set_ylabel(labels.get("y", ""), fontsize=FONT["label"])
+    axes.tick_params(labelsize=FONT["tick"])
+    axes.grid(True, which="major", color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
+    """Median speed over recall, one panel per way of calling."""
+    figure = Figure(figsize=(14, 5.2), layout="constrained")
+    panels = figure.subplots(1, len(MODES), sharex=True)
+    style = styles([measured.engine for measured in engines])
+    for axes, (mode, title) in zip(panels, MODES.items(), strict=True):
+        for measured in engines:
+            points = _medians(measured, mode)
+            if points:
+                recalls, speeds = zip(*points, strict=True)
+                places = [_nines(recall) for recall in recalls]
+                axes.plot(places, speeds, label=measured.engine, markersize=4.5, **style[measured.engine])
+        axes.set_yscale("log")
+        axes.set_xlim(_nines(LOWEST_RECALL), None)
+        ticks = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
+        axes.set_xticks([_nines(recall) for recall in ticks], [f"{recall:g}" for recall in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_at_two_and_five))
+        axes.tick_params(which="minor", labelsize=FONT["tick"])
+        for level in RECALL_LEVELS:
+            axes.axvline(_nines(level), color="#bbbbbb", linewidth=0.8, zorder=1)
+        _tidy(axes, title, x="recall@10", y="queries per second" if mode == "single" else "")
+    _fit_heights(panels)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    figure.suptitle(dataset, fontsize=13, fontweight="bold")
+    return figure
+
+
+def _at_two_and_five(value: float, _: object) -> str:
+    digit = round(value / 10 ** np.floor(np.log10(value)))
+    return f"{value:,.0f}" if digit in (2, 5) else ""
+
+
+def _fit_heights(panels: Sequence[Axes]) -> None:
+    """Let the axes hold what is right of the lowest recall only."""
+    left = _nines(LOWEST_RECALL)
+    for axes in panels:
+        shown = [y for line in axes.get_lines() for x, y in line.get_xydata() if x >= left and y > 1.5]  # type: ignore[union-attr, str-unpack]
+        if shown:
+            axes.set_ylim(min(shown) / 1.3, max(shown) * 1.3)
+        places = [x for line in axes.get_lines() for x, _ in line.get_xydata()]  # type: ignore[union-attr, str-unpack]
+        axes.set_xlim(left, min(max([*places, _nines(0.995)]), _nines(0.9996)) + 0.05)
+
+
+def _medians(measured: Measured, mode: str) -> list[tuple[float, float]]:
+    """(recall, speed) of every timed point, over all passes."""
+    speeds: dict[tuple[float, float], list[float]] = defaultdict(list)
+    for row in measured.passes:
+        for point in row["points"]:
+            speeds[point["recall"], point["value"]].append(point[mode])
+    return sorted((recall, statistics.median(values)) for (recall, _), values in speeds.items())
+
+
+def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
+    """Build seconds, and memory in three ways."""
+    built = [measured for measured in engines if measured.facts is not None]
+    figure = Figure(figsize=(14, 1.6 + 0.36 * len(built)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(built))[::-1]
+    for place, measured in zip(places, built, strict=True):
+        colour = COLOURS.get(library(measured.engine), "#7f7f7f")
+        seconds = list(measured.build_seconds().values())
+        middle = statistics.median(seconds)
+        error = [[middle - min(seconds)], [max(seconds) - middle]] if len(seconds) > 1 else None
+        left.barh(place, middle, 0.7, color=colour, xerr=error, ecolor="#555555", capsize=3)
+        left.annotate(
+            f"{middle:,.1f}", (max(seconds), place), (5, 0), "data", "offset points", va="center", size=9
+        )  # type: ignore[arg-type]
+        facts = measured.facts or {}
+        for offset, name, alpha in (
+            (0.26, "peak_bytes", 0.35),
+            (0.0, "resident_bytes", 1.0),
+            (-0.26, "disk_bytes", 0.65),
+        ):
+            if facts.get(name) is not None:
+                right.barh(place + offset, max(facts[name], 0) / 2**20, 0.24, color=colour, alpha=alpha)
+    left.set_yticks(places, [measured.engine for measured in built])
+    _tidy(left, "build time", x="seconds")
+    _tidy(
+        right,
+        "memory beside the given vectors, from top: peak of the build (light), resident (dark), files",
+        x="MiB",
+    )
+    for axes in (left, right):
+        axes.grid(False, axis="y")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    left.margins(x=0.1)
+    figure.suptitle(dataset, fontsize=13, fontweight="bold")
+    return figure
+
+
+ORDER_VARIANTS = {  # variant of bench_insertion_order -> label, library, hatch
+    "whimbrel batched keep_pruned": ("whimbrel", "whimbrel", ""),
+    "whimbrel sequential": ("whimbrel, one at a time, lists not filled", "whimbrel", "////"),
+    "hnswlib": ("hnswlib", "hnswlib", ""),
+}
+ORDER_LABELS = {
+    "lid_descending": "LID\nfalling",
+    "lid_ascending": "LID\nrising",
+    "mean_distance_descending": "far from\nmean first",
+    "category": "by\ncategory",
+}
+
+
+def order_effect(rows: Sequence[Row], M: int = 16, efs: Sequence[int] = (10, 64)) -> Figure:
+    """Recall of each order less that of the random order, at two values of ef."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure = Figure(figsize=(2.2 + 2.7 * len(datasets), 3.1 * len(efs) + 0.9), layout="constrained")
+    grid = figure.subplots(len(efs), len(datasets), squeeze=False, sharey="row")
+    for line, ef in zip(grid, efs, strict=True):
+        for axes, dataset in zip(line, datasets, strict=True):
+            here = [row for row in rows if row["dataset"] == dataset and row["M"] == M]
+            _order_panel(axes, here, ef)
+            title = f"{dataset}, ef {ef}"
+            _tidy(axes, title, y="points of recall@10 against random order" if axes is line[0] else "")
+            axes.grid(False, axis="x")
+            axes.axhline(0, color="#555555", linewidth=1)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    figure.suptitle(f"What the order of insertion does (M {M})", fontsize=13, fontweight="bold")
+    return figure
+
+
+def _order_panel(axes: Axes, rows: Sequence[Row], ef: int) -> None:
+    recalls: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        at = next((point["recall"] for point in row["points"] if point["ef"] == ef), None)
+        if at is not None:
+            recalls[row["variant"], row["order"]][row["seed"]] = 100 * at
+    orders = [order for order in ORDER_LABELS if any(key[1] == order for key in recalls)]
+    width = 0.8 / len(ORDER_VARIANTS)
+    for number, (variant, (label, name, hatch)) in enumerate(ORDER_VARIANTS.items()):
+        for place, order in enumerate(orders):
+            random, other = recalls[variant, "random"], recalls[variant, order]
+            gains = [other[seed] - random[seed] for seed in other if seed in random]
+            if not gains:
+                continue
+            middle = statistics.median(gains)
+            axes.bar(
+                place + (number - 1) * width,
+                middle,
+                width * 0.92,
+                color=COLOURS[name],
+                alpha=0.55 if hatch else 1,
+                hatch=hatch,
+                edgecolor="white" if hatch else COLOURS[name],
+                linewidth=0,
+                yerr=[[middle - min(gains)], [max(gains) - middle]],
+                ecolor="#888888",
+                capsize=2,
+                label=label if place == 0 else None,
+            )
+    axes.set_xticks(range(len(orders)), [ORDER_LABELS[order] for order in orders])
