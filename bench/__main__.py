@@ -10,7 +10,7 @@ from .macro import bench_search
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and report; with `table` only report; with `compare` hold two result files against each other."""
+    """Measure and report; with `table` only report; with `compare` compare two result files."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["compare"]:
         harness.main(lambda: compare.run(words[1:]))

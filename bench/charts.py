@@ -75,7 +75,7 @@ def _tidy(axes: Axes, title: str, **labels: str) -> None:
 def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
     """Median speed over recall, one panel per way of calling."""
     figure = Figure(figsize=(14, 5.2), layout="constrained")
-    panels = figure.subplots(1, len(MODES), sharex=True)
+    panels = figure.subplots(1, len(MODES), sharex=True, sharey=True)
     style = styles([measured.engine for measured in engines])
     for axes, (mode, title) in zip(panels, MODES.items(), strict=True):
         for measured in engines:

@@ -1,7 +1,7 @@
 """Two result files of bench_search: what changed, beside how far the same thing varies.
 
-A change counts where the ranges of the repetitions do not overlap and it is larger than what either file's A/A
-check shows. Files of different machines are refused unless told to.
+A change counts where the ranges of the repetitions do not overlap and it is larger than what the A/A check of
+either file shows. Files of different machines are refused unless told to.
 
   whimbrel bench compare BEFORE AFTER
 """

@@ -138,14 +138,14 @@ def mixture_500k() -> DataSet:
 
 
 def cube16() -> DataSet:
-    """Uniform in a cube of 16 dimensions, turned into 128: intrinsic dimension 16 everywhere but at its faces."""
+    """Uniform in a cube of 16 dimensions, turned into 128: intrinsic dimension 16 but at its faces."""
     rng = np.random.default_rng(16)
     points = rng.random((21_000, 16)) @ _basis(rng, 16, 128)
     return _split("cube16", points, None, 1_000, "uniform in a cube of dimension 16")
 
 
 def clustered_order() -> DataSet:
-    """The rows of `mix`, one cluster after the other: the order in which a crawl or a sorted table arrives."""
+    """The rows of `mix`, one cluster after the other, as from a crawl or a sorted table."""
     rows = mix()
     assert rows.labels is not None
     order = np.argsort(rows.labels, kind="stable")
@@ -235,7 +235,7 @@ def known_name(name: str) -> str:
 
 
 def from_files(name: str) -> DataSet:
-    """`FILE.hdf5` in the format of ann-benchmarks, or `BASE,QUERIES,METRIC` in any format of `read_vectors`."""
+    """`FILE.hdf5` of ann-benchmarks, or `BASE,QUERIES,METRIC` in any format of `read_vectors`."""
     import whimbrel as wb
 
     try:

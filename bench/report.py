@@ -54,7 +54,8 @@ class Picture:
 Block = Heading | Text | Table | Picture
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2em auto; padding: 0 1em }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222;
+  max-width: 1200px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; margin: .5em 0 1.5em; font-size: 13px }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th { border-bottom: 2px solid #888; vertical-align: bottom }

@@ -18,8 +18,8 @@ from .engine import Engine, Ids
 class Svs(Engine):
     """`codes` is f32, lvq8, lvq4x8 (primary x residual bits) or leanvec4x8, which halves the dimension first.
 
-    The degree is 2 M, the window of the build is ef_construction. Compression reads a file; that it is written
-    first is no part of the build seconds, so `build` has it from `prepare`.
+    The degree is 2 M, the window of the build is ef_construction. Compression reads a file, which `prepare`
+    writes, so that it is no part of the build seconds.
     """
 
     package = "scalable-vs"

@@ -14,7 +14,7 @@ from .engine import Counts, Engine, Ids
 
 
 class Usearch(Engine):
-    """`dtype` is f32, f16, bf16 or i8. It takes i8 for values in [-1, 1], so rows and queries are scaled to it."""
+    """`dtype` is f32, f16, bf16 or i8, which is for values in [-1, 1]: rows and queries are scaled to it."""
 
     package = "usearch"
 

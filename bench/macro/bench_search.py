@@ -1,10 +1,10 @@
 """Recall against speed, memory and build time of whimbrel and its peers: one run, one report.
 
 Each index is built in a process of its own and saved; each timed pass loads it in a new process. Only one
-process works at a time, and passes go round the engines in a new order each time, so that a slow spell of the
-machine falls on all of them. Ratios are taken within a repetition, between speeds interpolated at equal recall.
-Each engine is named by name[:key=value,...]; one that is named twice is compared with itself, and whimbrel
-always is.
+process works at a time, and passes go round the engines in a new order each time, so that a slow spell of
+the machine falls on all of them. Ratios are taken within a repetition, between speeds interpolated at equal
+recall. Each engine is named by name[:key=value,...]; one that is named twice is compared with itself, and
+whimbrel always is.
 
 Every finished step is a row of DIR/search.jsonl and is not measured again: after an interrupt, give the same
 command again.
@@ -189,7 +189,8 @@ def _summary(kind: str, row: Row) -> str:
 def parser() -> argparse.ArgumentParser:
     """Flags of a run."""
     result = harness.parser(__doc__, DATASETS, "")
-    result.set_defaults(out=Path("bench-results"))
+    result.prog = "whimbrel bench"
+    result.set_defaults(out=Path("bench/results/search"))
     for action in result._actions:
         if action.dest == "out":
             action.metavar, action.help = "DIR", f"folder of {FILE}, report.md, report.html and pictures"
@@ -218,7 +219,7 @@ def settle(args: argparse.Namespace, flags: argparse.ArgumentParser) -> None:
     args.least = 0.15
     if args.quick:
         args.n, args.queries, args.repetitions = args.n or 5_000, min(args.queries, 500), 2
-        args.timed, args.least = 200, 0.05
+        args.timed, args.least, args.limit = 200, 0.05, min(args.limit, 60)
     args.engines = list(args.engines or (QUICK_ENGINES if args.quick else ENGINES))
     twin = "whimbrel" if "whimbrel" in args.engines else args.engines[0]
     if args.engines.count(twin) == 1:

@@ -21,10 +21,10 @@ from bench.report import Block, Heading, Picture, Table, Text
 
 SELF_TOLERANCE = 0.05
 HOW = (
-    "A number is the median of the repetitions, with their extremes in brackets. Ratios are to {baseline}, taken "
-    "within a repetition. Speeds at a recall level lie on a straight line in (recall, log speed) between the two "
-    "measured points around it; nothing is extrapolated: '-' is a level that the sweep does not reach, '>=' the "
-    "speed of the fastest setting where even that has more recall."
+    "A number is the median of the repetitions, with their extremes in brackets. Ratios are to {baseline}, "
+    "taken within a repetition. Speeds at a recall level lie on a straight line in (recall, log speed) "
+    "between the two measured points around it; nothing is extrapolated: '-' is a level that the sweep does "
+    "not reach, '>=' the speed of the fastest setting where even that has more recall."
 )
 
 
@@ -97,8 +97,8 @@ def self_check(engines: Sequence[Measured]) -> str:
     verdict = "passed" if abs(middle - 1) <= SELF_TOLERANCE else "NOT PASSED"
     builds = f", of build seconds {statistics.median(found.builds):.3f}" if found.builds else ""
     return (
-        f"A/A check {verdict}: {found.engine} against itself has a median ratio of {middle:.3f} over all modes and "
-        f"recall levels ({min(found.speeds):.3f}..{max(found.speeds):.3f}){builds}; "
+        f"A/A check {verdict}: {found.engine} against itself has a median ratio of {middle:.3f} over all "
+        f"modes and recall levels ({min(found.speeds):.3f}..{max(found.speeds):.3f}){builds}; "
         f"expected within {SELF_TOLERANCE:.0%} of 1."
     )
 

@@ -1,4 +1,4 @@
-"""What bench_search.py does in the processes of the engines: build one index, or search one that was built."""
+"""What bench_search.py does in the process of an engine: build one index, or search one that was built."""
 
 from __future__ import annotations
 
@@ -73,6 +73,10 @@ class SearchBench:
         self.k = truth.shape[1]
         self.engine = make(specification, rows.metric, settings)
         self.load_seconds = harness.seconds(lambda: self.engine.load(folder, rows.base.shape[1]))
+        # Two threads in the first search of pyvsag wait for each other forever: one has the lock of a static
+        # object that imports NumPy, the other the interpreter's.
+        self.engine.set_parameter(self.engine.values[0])
+        self.engine.search_one(self.queries[0], self.k)
 
     def sweep(self, threads: int) -> Row:
         """Recall and costs over the search parameter, until the recall is high enough or stands still."""
