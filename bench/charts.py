@@ -29,7 +29,7 @@ COLOURS = {
 }
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
-LOWEST_RECALL = 0.80
+LOWEST_RECALL, ALMOST_EXACT = 0.80, 0.998
 FONT = {"title": 11, "label": 10, "tick": 9}
 
 
@@ -57,8 +57,8 @@ def styles(engines: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _nines(recall: float) -> float:
-    """Place on the axis: each nine is as wide as the one before it."""
-    return float(-np.log10(max(1 - recall, 1e-4)))
+    """Place on the axis: each nine is as wide as the one before it, up to the end for what is exact."""
+    return float(-np.log10(max(1 - recall, 1 - ALMOST_EXACT)))
 
 
 def _tidy(axes: Axes, title: str, **labels: str) -> None:
@@ -85,9 +85,10 @@ def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
                 places = [_nines(recall) for recall in recalls]
                 axes.plot(places, speeds, label=measured.engine, markersize=4.5, **style[measured.engine])
         axes.set_yscale("log")
-        axes.set_xlim(_nines(LOWEST_RECALL), None)
-        ticks = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
-        axes.set_xticks([_nines(recall) for recall in ticks], [f"{recall:g}" for recall in ticks])
+        axes.set_xlim(_nines(LOWEST_RECALL), _nines(ALMOST_EXACT) + 0.08)
+        ticks = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
+        labels = [*(f"{recall:g}" for recall in ticks), f"≥ {ALMOST_EXACT}"]
+        axes.set_xticks([_nines(recall) for recall in (*ticks, ALMOST_EXACT)], labels)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(_at_two_and_five))
@@ -96,8 +97,8 @@ def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
             axes.axvline(_nines(level), color="#bbbbbb", linewidth=0.8, zorder=1)
         _tidy(axes, title, x="recall@10", y="queries per second" if mode == "single" else "")
     _fit_heights(panels)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(dataset, fontsize=13, fontweight="bold")
     return figure
 
@@ -110,12 +111,12 @@ def _at_two_and_five(value: float, _: object) -> str:
 def _fit_heights(panels: Sequence[Axes]) -> None:
     """Let the axes hold what is right of the lowest recall only."""
     left = _nines(LOWEST_RECALL)
-    for axes in panels:
-        shown = [y for line in axes.get_lines() for x, y in line.get_xydata() if x >= left and y > 1.5]  # type: ignore[union-attr, str-unpack]
-        if shown:
-            axes.set_ylim(min(shown) / 1.3, max(shown) * 1.3)
-        places = [x for line in axes.get_lines() for x, _ in line.get_xydata()]  # type: ignore[union-attr, str-unpack]
-        axes.set_xlim(left, min(max([*places, _nines(0.995)]), _nines(0.9996)) + 0.05)
+    points = [
+        point for axes in panels for line in axes.get_lines() for point in np.asarray(line.get_xydata())
+    ]
+    shown = [y for x, y in points if x >= left and y > 1]  # vertical lines end at 1
+    if shown:
+        panels[0].set_ylim(min(shown) / 1.3, max(shown) * 1.3)
 
 
 def _medians(measured: Measured, mode: str) -> list[tuple[float, float]]:
@@ -159,7 +160,7 @@ def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
     )
     for axes in (left, right):
         axes.grid(False, axis="y")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     left.margins(x=0.1)
     figure.suptitle(dataset, fontsize=13, fontweight="bold")
     return figure
