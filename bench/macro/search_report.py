@@ -6,8 +6,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import engines as engines_of
 from bench import report, results
 from bench.harness import RECALL_LEVELS, Row
+from bench.macro.bench_search import ON_DEMAND
 from bench.macro.search_results import (
     MODES,
     Measured,
@@ -83,6 +85,9 @@ def dataset_blocks(plan: Row, engines: Sequence[Measured], baseline: str) -> lis
         _points_table(engines, plan["k"]),
     ]
     missing = [f"{measured.engine}: {measured.failure}" for measured in engines if measured.failure]
+    left_out = [name for name in ON_DEMAND if name not in map(engines_of.plain_name, by_name)]
+    if left_out:
+        blocks.append(Text(f"Measured only when named with --engines: {', '.join(left_out)}."))
     if missing:
         blocks.append(Text("Not complete: " + "; ".join(missing) + "."))
     return blocks
