@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import results
+from bench.data import DataError
 from bench.harness import RECALL_LEVELS, Row
 from bench.macro.search_results import (
     MODES,
@@ -37,7 +38,7 @@ def require_one_machine(before: results.ResultFile, after: results.ResultFile) -
         for facts in file.rows("machine"):
             machines[results.machine_key(facts)] = results.describe(facts)
     if len(machines) > 1:
-        raise results.DataError(
+        raise DataError(
             f"the files were measured on different machines ({'; '.join(machines.values())}): "
             "compare them with --other-machine if that is meant"
         )
@@ -62,7 +63,7 @@ def compare(before: results.ResultFile, after: results.ResultFile) -> list[Block
     if only:
         blocks.append(Text(f"In one file only: {', '.join(only)}."))
     if not blocks:
-        raise results.DataError(f"{before.path}, {after.path}: expected data sets in common, got none")
+        raise DataError(f"{before.path}, {after.path}: expected data sets in common, got none")
     return blocks
 
 
@@ -105,7 +106,7 @@ def _engine(old: Measured, new: Measured, noise: float) -> list[list[object]]:
         sizes = [
             [_size(row, name) for row in side.builds if row.get(name) is not None] for side in (old, new)
         ]
-        lines.append(_line(title, *sizes, noise, more_is_better=False, digits=1))
+        lines.append(_line(title, sizes[0], sizes[1], noise, more_is_better=False, digits=1))
     return [[new.engine, *line] for line in lines if line is not None]
 
 
@@ -148,5 +149,5 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _file(path: Path) -> Path:
     file = path / "search.jsonl" if path.is_dir() else path
     if not file.is_file():
-        raise results.DataError(f"{file}: no such file")
+        raise DataError(f"{file}: no such file")
     return file

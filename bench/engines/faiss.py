@@ -75,9 +75,10 @@ class FaissHnsw(Faiss):
         faiss.omp_set_num_threads(threads)
         dim = data.base.shape[1]
         if self.storage == "flat":
-            graph = faiss.IndexHNSWFlat(dim, self.M, self._metric())
+            graph: Any = faiss.IndexHNSWFlat(dim, self.M, self._metric())
         else:
-            graph = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, self.M, self._metric())
+            codes: Any = faiss.ScalarQuantizer.QT_8bit
+            graph = faiss.IndexHNSWSQ(dim, codes, self.M, self._metric())
         graph.hnsw.efConstruction = self.ef_construction
         self.index = faiss.IndexRefineFlat(graph) if self.refine else graph
         self.index.train(data.base)
@@ -95,9 +96,10 @@ class FaissHnsw(Faiss):
     def search_counted(self, queries: Float32, k: int, threads: int) -> tuple[Ids, Counts]:
         import faiss
 
-        faiss.cvar.hnsw_stats.reset()
+        stats: Any = faiss.cvar
+        stats.hnsw_stats.reset()
         found = self.search(queries, k, threads)
-        stats = faiss.cvar.hnsw_stats
+        stats = stats.hnsw_stats
         return found, Counts(stats.ndis / len(queries), stats.nhops / len(queries))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import engines as engines_of
 from bench import report, results
+from bench.data import DataError
 from bench.harness import RECALL_LEVELS, Row
 from bench.macro.bench_search import ON_DEMAND
 from bench.macro.search_results import (
@@ -41,7 +42,7 @@ def write_report(
     rows = out.rows()
     names = datasets_of(rows)
     if not names:
-        raise results.DataError(f"{out.path}: expected rows of a run, got none")
+        raise DataError(f"{out.path}: expected rows of a run, got none")
     blocks: list[Block] = [Heading(1, "Recall against speed")]
     blocks.append(Text(results.describe_machines(rows)))
     for name in names:
@@ -211,7 +212,7 @@ def order_blocks(charts: object, path: Path) -> list[Block]:
     """What the order of insertion does, from a result file of bench_insertion_order."""
     rows = results.ResultFile(path).rows("order")
     if not rows:
-        raise results.DataError(f"{path}: expected rows of bench_insertion_order, got none")
+        raise DataError(f"{path}: expected rows of bench_insertion_order, got none")
     figure = charts.order_effect(rows)  # type: ignore[attr-defined]
     caption = "Recall@10 against the random order, in points; the line is the range over the seeds"
     return [Heading(2, "Order of insertion"), Picture("order-effect", caption, figure)]
