@@ -51,7 +51,8 @@ class NumpyScan(Engine):
         """Nothing to set."""
 
     def search_one(self, query: Float32, k: int) -> Ids:
-        return self.search(query[None], k, 1)[0]
+        found: Ids = self.search(query[None], k, 1)[0]
+        return found
 
     def search(self, queries: Float32, k: int, threads: int) -> Ids:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

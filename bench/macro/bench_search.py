@@ -208,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seeds", type=int, nargs="+", default=[1])
     result.add_argument("--threads", type=int, default=harness.n_cores(), help="of builds and of batches")
     result.add_argument("--builds", type=int, default=1, help="times that each index is built")
-    result.add_argument("--repetitions", type=int, default=5, help="timed passes")
+    result.add_argument("--repetitions", type=int, default=3, help="timed passes")
     result.add_argument("--timed", type=int, default=1_000, help="queries per timed pass; recall uses all")
     result.add_argument("--limit", type=float, default=600, help="seconds allowed for one build or pass")
     return result
