@@ -155,7 +155,7 @@ def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
     _tidy(left, "build time", x="seconds")
     _tidy(
         right,
-        "memory beside the given vectors, from top: peak of the build (light), resident (dark), files",
+        "memory beside the given vectors\n(from top: peak of the build, resident after it, files)",
         x="MiB",
     )
     for axes in (left, right):
