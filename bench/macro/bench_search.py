@@ -218,7 +218,7 @@ def settle(args: argparse.Namespace, flags: argparse.ArgumentParser) -> None:
     """Fill in what depends on other flags, and refuse engines that are not known."""
     args.least = 0.15
     if args.quick:
-        args.n, args.queries, args.repetitions = args.n or 5_000, min(args.queries, 500), 2
+        args.n, args.queries, args.repetitions = args.n or 5_000, min(args.queries, 500), 4
         args.timed, args.least, args.limit = 200, 0.05, min(args.limit, 60)
     args.engines = list(args.engines or (QUICK_ENGINES if args.quick else ENGINES))
     twin = "whimbrel" if "whimbrel" in args.engines else args.engines[0]
