@@ -1,4 +1,4 @@
-"""The pictures of a report, by matplotlib. One library has one colour in all of them."""
+"""Pictures of recall, speed and costs, by matplotlib. One library has one colour in all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from .engines import plain_name
-from .harness import RECALL_LEVELS, Row
+from .harness import RECALL_LEVELS
 from .macro.search_results import MODES, Measured
 
 # Distinct for colour-blind eyes too; this package in front.
@@ -61,7 +61,7 @@ def _nines(recall: float) -> float:
     return float(-np.log10(max(1 - recall, 1 - ALMOST_EXACT)))
 
 
-def _tidy(axes: Axes, title: str, **labels: str) -> None:
+def tidy(axes: Axes, title: str, **labels: str) -> None:
     axes.set_title(title, fontsize=FONT["title"])
     axes.set_xlabel(labels.get("x", ""), fontsize=FONT["label"])
     axes.set_ylabel(labels.get("y", ""), fontsize=FONT["label"])
@@ -95,7 +95,7 @@ def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
         axes.tick_params(which="minor", labelsize=FONT["tick"])
         for level in RECALL_LEVELS:
             axes.axvline(_nines(level), color="#bbbbbb", linewidth=0.8, zorder=1)
-        _tidy(axes, title, x="recall@10", y="queries per second" if mode == "single" else "")
+        tidy(axes, title, x="recall@10", y="queries per second" if mode == "single" else "")
     _fit_heights(panels)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
@@ -142,7 +142,7 @@ def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
         left.barh(place, middle, 0.7, color=colour, xerr=error, ecolor="#555555", capsize=3)
         left.annotate(
             f"{middle:,.1f}", (max(seconds), place), (5, 0), "data", "offset points", va="center", size=9
-        )  # type: ignore[arg-type]
+        )
         facts = measured.facts or {}
         for offset, name, alpha in (
             (0.26, "peak_bytes", 0.35),
@@ -152,8 +152,8 @@ def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
             if facts.get(name) is not None:
                 right.barh(place + offset, max(facts[name], 0) / 2**20, 0.24, color=colour, alpha=alpha)
     left.set_yticks(places, [measured.engine for measured in built])
-    _tidy(left, "build time", x="seconds")
-    _tidy(
+    tidy(left, "build time", x="seconds")
+    tidy(
         right,
         "memory beside the given vectors\n(from top: peak of the build, resident after it, files)",
         x="MiB",
@@ -164,67 +164,3 @@ def costs(dataset: str, engines: Sequence[Measured]) -> Figure:
     left.margins(x=0.1)
     figure.suptitle(dataset, fontsize=13, fontweight="bold")
     return figure
-
-
-ORDER_VARIANTS = {  # variant of bench_insertion_order -> label, library, hatch
-    "whimbrel batched keep_pruned": ("whimbrel", "whimbrel", ""),
-    "whimbrel sequential": ("whimbrel, one at a time, lists not filled", "whimbrel", "////"),
-    "hnswlib": ("hnswlib", "hnswlib", ""),
-}
-ORDER_LABELS = {
-    "lid_descending": "LID\nfalling",
-    "lid_ascending": "LID\nrising",
-    "mean_distance_descending": "far from\nmean first",
-    "category": "by\ncategory",
-}
-
-
-def order_effect(rows: Sequence[Row], M: int = 16, efs: Sequence[int] = (10, 64)) -> Figure:
-    """Recall of each order less that of the random order, at two values of ef."""
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    figure = Figure(figsize=(2.2 + 2.7 * len(datasets), 3.1 * len(efs) + 0.9), layout="constrained")
-    grid = figure.subplots(len(efs), len(datasets), squeeze=False, sharey="row")
-    for line, ef in zip(grid, efs, strict=True):
-        for axes, dataset in zip(line, datasets, strict=True):
-            here = [row for row in rows if row["dataset"] == dataset and row["M"] == M]
-            _order_panel(axes, here, ef)
-            title = f"{dataset}, ef {ef}"
-            _tidy(axes, title, y="points of recall@10 against random order" if axes is line[0] else "")
-            axes.grid(False, axis="x")
-            axes.axhline(0, color="#555555", linewidth=1)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    figure.suptitle(f"What the order of insertion does (M {M})", fontsize=13, fontweight="bold")
-    return figure
-
-
-def _order_panel(axes: Axes, rows: Sequence[Row], ef: int) -> None:
-    recalls: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for row in rows:
-        at = next((point["recall"] for point in row["points"] if point["ef"] == ef), None)
-        if at is not None:
-            recalls[row["variant"], row["order"]][row["seed"]] = 100 * at
-    orders = [order for order in ORDER_LABELS if any(key[1] == order for key in recalls)]
-    width = 0.8 / len(ORDER_VARIANTS)
-    for number, (variant, (label, name, hatch)) in enumerate(ORDER_VARIANTS.items()):
-        for place, order in enumerate(orders):
-            random, other = recalls[variant, "random"], recalls[variant, order]
-            gains = [other[seed] - random[seed] for seed in other if seed in random]
-            if not gains:
-                continue
-            middle = statistics.median(gains)
-            axes.bar(
-                place + (number - 1) * width,
-                middle,
-                width * 0.92,
-                color=COLOURS[name],
-                alpha=0.55 if hatch else 1,
-                hatch=hatch,
-                edgecolor="white" if hatch else COLOURS[name],
-                linewidth=0,
-                yerr=[[middle - min(gains)], [max(gains) - middle]],
-                ecolor="#888888",
-                capsize=2,
-                label=label if place == 0 else None,
-            )
-    axes.set_xticks(range(len(orders)), [ORDER_LABELS[order] for order in orders])

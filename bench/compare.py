@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import results
-from bench.data import DataError
-from bench.harness import RECALL_LEVELS, Row
+from bench.dataset import DataError
+from bench.harness import RECALL_LEVELS
+from bench.machine import Row
 from bench.macro.search_results import (
     MODES,
     Measured,

@@ -6,7 +6,7 @@ import ctypes
 import gc
 from pathlib import Path
 
-from .data import DataError
+from .dataset import DataError
 
 STATUS = Path("/proc/self/status")
 

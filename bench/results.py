@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import DataError
-from .harness import Row, machine_facts
+from .dataset import DataError
+from .machine import Row, machine_facts
 
 # ---------------------------------------------------------------- result files
 

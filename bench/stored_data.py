@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import DataError, DataSet
+from .dataset import DataError, DataSet
 
 
 def store(data: DataSet, cache_folder: Path) -> Path:

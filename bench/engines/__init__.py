@@ -18,7 +18,7 @@ from .usearch import Usearch
 from .vsag import Vsag
 from .whimbrel import Whimbrel
 
-__all__ = ["ENGINES", "Counts", "Engine", "Ids", "Level0", "distinct", "parse", "plain_name"]
+__all__ = ["ENGINES", "ON_DEMAND", "Counts", "Engine", "Ids", "Level0", "distinct", "parse", "plain_name"]
 
 ENGINES: dict[str, type[Engine]] = {
     "whimbrel": Whimbrel,
@@ -31,6 +31,7 @@ ENGINES: dict[str, type[Engine]] = {
     "ngt": Ngt,
     "numpy": NumpyScan,
 }
+ON_DEMAND = ("ngt",)  # its build of 100,000 rows takes longer than half of the others together
 
 
 def parse(specification: str) -> tuple[type[Engine], dict[str, Any]]:

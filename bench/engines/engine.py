@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import DataSet, Float32
+from bench.dataset import DataSet, Float32
 
 Ids = NDArray[np.integer[Any]]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import DataSet, Float32
-from bench.harness import cpu_flags
+from bench.dataset import DataSet, Float32
+from bench.machine import cpu_flags
 
 from .engine import Counts, Engine, Ids
 

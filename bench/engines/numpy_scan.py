@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import DataSet, Float32
+from bench.dataset import DataSet, Float32
 
 from .engine import Engine, Ids
 

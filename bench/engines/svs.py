@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import DataSet, Float32
+from bench.dataset import DataSet, Float32
 
 from .engine import Engine, Ids
 
@@ -37,7 +37,7 @@ class Svs(Engine):
 
     def prepare(self, data: DataSet) -> None:
         """Write the rows in the format that is compressed from."""
-        import svs
+        import svs  # type: ignore[import-untyped]
 
         if self.kind != "f32":
             self.folder = tempfile.TemporaryDirectory(prefix="whimbrel-bench-")

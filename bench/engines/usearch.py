@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import DataSet, Float32
+from bench.dataset import DataSet, Float32
 
 from .engine import Counts, Engine, Ids
 

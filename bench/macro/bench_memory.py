@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import data, harness, memory, results
-from bench.harness import Row
+from bench import data, harness, machine, memory, results
+from bench.machine import Row
 from bench.worker import Worker, WorkerError
 
 
@@ -102,8 +102,8 @@ def tables(rows: Sequence[Row]) -> str:
 def run() -> None:
     """Read the command line, measure, print."""
     parser = harness.parser(__doc__, ("minilm-100k", "mnist-784", "mixlid", "gauss32"), "memory.jsonl")
-    parser.add_argument("--M", type=int, nargs="+", default=[16])
-    parser.add_argument("--threads", type=int, default=harness.n_cores())
+    parser.add_argument("--M", type=harness.positive, nargs="+", default=[16])
+    parser.add_argument("--threads", type=harness.positive, default=machine.n_cores())
     args = parser.parse_args()
     memory.anonymous_bytes()
     if args.quick:

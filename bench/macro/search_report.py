@@ -8,9 +8,8 @@ from pathlib import Path
 
 from bench import engines as engines_of
 from bench import report, results
-from bench.data import DataError
-from bench.harness import RECALL_LEVELS, Row
-from bench.macro.bench_search import ON_DEMAND
+from bench.dataset import DataError
+from bench.machine import Row
 from bench.macro.search_results import (
     MODES,
     Measured,
@@ -18,11 +17,12 @@ from bench.macro.search_results import (
     compare_with_itself,
     datasets_of,
     last_plan,
-    ratios,
 )
-from bench.report import Block, Heading, Picture, Table, Text
+from bench.macro.search_tables import build_table, cost_table, points_table, speed_table
+from bench.report import Block, Heading, Picture, Text
 
 SELF_TOLERANCE = 0.05
+USUAL_BASELINE = "hnswlib"
 HOW = (
     "A number is the median of the repetitions, with their extremes in brackets. Ratios are to {baseline}, "
     "taken within a repetition. Speeds at a recall level lie on a straight line in (recall, log speed) "
@@ -32,9 +32,12 @@ HOW = (
 
 
 def write_report(
-    out: results.ResultFile, folder: Path, baseline: str, order_effect: Path | None = None
+    out: results.ResultFile, folder: Path, baseline: str | None = None, order_effect: Path | None = None
 ) -> str:
-    """Write report.md, report.html and pictures of a result file; return the Markdown."""
+    """Write report.md, report.html and pictures of a result file; return the Markdown.
+
+    Without a `baseline`, ratios are to hnswlib where it was measured, or to the first engine.
+    """
     try:
         from bench import charts
     except ImportError:
@@ -43,20 +46,20 @@ def write_report(
     names = datasets_of(rows)
     if not names:
         raise DataError(f"{out.path}: expected rows of a run, got none")
-    blocks: list[Block] = [Heading(1, "Recall against speed")]
-    blocks.append(Text(results.describe_machines(rows)))
+    blocks: list[Block] = []
+    used: set[str | None] = set()
     for name in names:
         plan = last_plan(rows, name)
         assert plan is not None
         measured = collect(rows, plan)
+        runs = set().union(*(one.runs for one in measured))
+        used |= runs
         blocks += dataset_blocks(plan, measured, baseline)
         if charts is not None:
             blocks += pictures(charts, name, measured)
-        noise = [row for row in rows if row["kind"] == "noise" and row["dataset"] == name]
-        if noise:
-            wall = sum(row["wall_seconds"] for row in noise)
-            steal = max(row["steal_percent"] for row in noise)
-            blocks.append(Text(f"Took {wall:,.0f} s; stolen by the hypervisor: at most {steal:.1f} %."))
+        blocks += noise_of([row for row in rows if row.get("dataset") == name and row.get("run") in runs])
+    machines = results.describe_machines([row for row in rows if row.get("run") in used])
+    blocks = [Heading(1, "Recall against speed"), Text(machines), *blocks]
     if order_effect is not None and charts is not None:
         blocks += order_blocks(charts, order_effect)
     if charts is None:
@@ -64,11 +67,13 @@ def write_report(
     return report.write(folder, "whimbrel: recall against speed", blocks)
 
 
-def dataset_blocks(plan: Row, engines: Sequence[Measured], baseline: str) -> list[Block]:
+def dataset_blocks(plan: Row, engines: Sequence[Measured], baseline: str | None) -> list[Block]:
     """Tables of one data set."""
     by_name = {measured.engine: measured for measured in engines}
-    if baseline not in by_name:
-        baseline = engines[0].engine
+    if baseline is None:
+        baseline = USUAL_BASELINE if USUAL_BASELINE in by_name else engines[0].engine
+    elif baseline not in by_name:
+        raise DataError(f"baseline: expected one of {', '.join(by_name)}, got {baseline!r}")
     base = by_name[baseline]
     seeds = ", ".join(map(str, plan["seeds"]))
     blocks: list[Block] = [
@@ -79,14 +84,14 @@ def dataset_blocks(plan: Row, engines: Sequence[Measured], baseline: str) -> lis
             + HOW.format(baseline=baseline)
         ),
         Text(self_check(engines)),
-        _speed_table(engines, base, "single"),
-        _build_table(engines, base),
-        *(_speed_table(engines, base, mode) for mode in MODES if mode != "single"),
-        _cost_table(engines, plan["k"]),
-        _points_table(engines, plan["k"]),
+        speed_table(engines, base, "single"),
+        build_table(engines, base),
+        *(speed_table(engines, base, mode) for mode in MODES if mode != "single"),
+        cost_table(engines, plan["k"]),
+        points_table(engines, plan["k"]),
     ]
     missing = [f"{measured.engine}: {measured.failure}" for measured in engines if measured.failure]
-    left_out = [name for name in ON_DEMAND if name not in map(engines_of.plain_name, by_name)]
+    left_out = [name for name in engines_of.ON_DEMAND if name not in map(engines_of.plain_name, by_name)]
     if left_out:
         blocks.append(Text(f"Measured only when named with --engines: {', '.join(left_out)}."))
     if missing:
@@ -109,86 +114,14 @@ def self_check(engines: Sequence[Measured]) -> str:
     )
 
 
-def _speed_table(engines: Sequence[Measured], base: Measured, mode: str) -> Table:
-    header = ["engine", *(f"{what} at {level:.2f}" for level in RECALL_LEVELS for what in ("QPS", "ratio"))]
-    body: list[list[object]] = []
-    for measured in engines:
-        cells: list[object] = [measured.engine]
-        for level in RECALL_LEVELS:
-            values, bound = measured.at(mode, level)
-            theirs, their_bound = base.at(mode, level)
-            sign = ">= " if bound else ""
-            cells.append(_signed(sign, results.with_range(list(values.values()))))
-            ratio = None if their_bound else results.with_range(ratios(values, theirs), 2, "x")
-            cells.append(_signed(sign, ratio))
-        body.append(_or_reason(cells, measured, bool(measured.passes)))
-    return Table(f"Queries per second at equal recall, {MODES[mode]}", header, body)
-
-
-def _build_table(engines: Sequence[Measured], base: Measured) -> Table:
-    header = ["engine", "version", "build s", "times faster", "peak MiB", "resident MiB", "files MiB"]
-    header += ["mean out-degree", "unreachable"]
-    body = []
-    for measured in engines:
-        facts = measured.facts or {}
-        seconds = measured.build_seconds()
-        cells: list[object] = [
-            measured.engine,
-            facts.get("version"),
-            results.with_range(list(seconds.values()), 1),
-            results.with_range(ratios(base.build_seconds(), seconds), 2, "x"),
-            *(_mebibytes(facts.get(name)) for name in ("peak_bytes", "resident_bytes", "disk_bytes")),
-            results.number(facts.get("mean_degree"), 1),
-            facts.get("unreachable"),
-        ]
-        body.append(_or_reason(cells, measured, bool(facts)))
-    title = (
-        "Builds: seconds; memory beside the vectors that are given, while building and after; size on disk"
-    )
-    return Table(title, header, body)
-
-
-def _cost_table(engines: Sequence[Measured], k: int) -> Table:
-    percentiles = ("p50_us", "p95_us", "p99_us")
-    header = ["engine", *(f"{name[:3]} µs at 0.95" for name in percentiles)]
-    header += [*(f"distances at {level:.2f}" for level in RECALL_LEVELS), "top recall"]
-    body = []
-    for measured in engines:
-        cells: list[object] = [measured.engine]
-        for name in percentiles:
-            values, bound = measured.at(name, 0.95)
-            cells.append(_signed("<= " if bound else "", results.with_range(list(values.values()))))
-        cells += [results.number(measured.counted("distances", level)) for level in RECALL_LEVELS]
-        cells.append(results.number(measured.top_recall(), 4))
-        body.append(_or_reason(cells, measured, bool(measured.sweeps)))
-    title = f"Latency of single queries, distance computations per query, highest recall@{k} of the sweep"
-    return Table(title, header, body)
-
-
-def _points_table(engines: Sequence[Measured], k: int) -> Table:
-    header = ["engine", "parameter", f"recall@{k}", "single QPS", "batch QPS", "all threads QPS"]
-    header += ["p50 µs", "p95 µs", "p99 µs", "distances"]
-    names = ("single", "batch", "batch_threads", "p50_us", "p95_us", "p99_us")
-    body: list[list[object]] = []
-    for measured in engines:
-        for sweep in measured.sweeps:
-            for point in sweep["points"]:
-                timed = [
-                    there
-                    for row in measured.passes
-                    if row["seed"] == sweep["seed"]
-                    for there in row["points"]
-                    if there["value"] == point["value"]
-                ]
-                if timed:
-                    cells = [statistics.median(there[name] for there in timed) for name in names]
-                    recall = f"{point['recall']:.4f}"
-                    setting = f"{sweep['parameter']} {point['value']}"
-                    figures = [results.number(cell) for cell in cells]
-                    body.append(
-                        [measured.engine, setting, recall, *figures, results.number(point["distances"])]
-                    )
-    return Table("The sweep: every point that was timed, medians", header, body, folded=True)
+def noise_of(rows: Sequence[Row]) -> list[Block]:
+    """How long the runs took, and how quiet the machine was."""
+    noise = [row for row in rows if row["kind"] == "noise"]
+    if not noise:
+        return []
+    wall = sum(row["wall_seconds"] for row in noise)
+    steal = max(row["steal_percent"] for row in noise)
+    return [Text(f"Took {wall:,.0f} s; stolen by the hypervisor: at most {steal:.1f} %.")]
 
 
 def pictures(charts: object, dataset: str, engines: Sequence[Measured]) -> list[Block]:
@@ -216,18 +149,3 @@ def order_blocks(charts: object, path: Path) -> list[Block]:
     figure = charts.order_effect(rows)  # type: ignore[attr-defined]
     caption = "Recall@10 against the random order, in points; the line is the range over the seeds"
     return [Heading(2, "Order of insertion"), Picture("order-effect", caption, figure)]
-
-
-def _or_reason(cells: list[object], measured: Measured, known: bool) -> list[object]:
-    """A row of hyphens says why."""
-    if not known and measured.failure:
-        return [f"{measured.engine} ({measured.failure})", *cells[1:]]
-    return cells
-
-
-def _signed(sign: str, cell: str | None) -> str | None:
-    return None if cell is None else sign + cell
-
-
-def _mebibytes(size: float | None) -> str | None:
-    return None if size is None else f"{size / 2**20:,.0f}"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import results
-from bench.harness import RECALL_LEVELS, Row
+from bench.harness import RECALL_LEVELS
+from bench.machine import Row
 
 MODES = {
     "single": "one query per call, 1 thread",
@@ -32,6 +33,11 @@ class Measured:
     def facts(self) -> Row | None:
         """The first build."""
         return self.builds[0] if self.builds else None
+
+    @property
+    def runs(self) -> set[str | None]:
+        """The runs that measured it."""
+        return {row.get("run") for row in (*self.builds, *self.sweeps, *self.passes)}
 
     def build_seconds(self) -> Values:
         """Of each build."""

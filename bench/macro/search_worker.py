@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import data, engines, harness, memory, stored_data
-from bench.harness import Row
+from bench import engines, harness, memory, neighbors, stored_data
+from bench.dataset import DataSet, Int64
+from bench.machine import Row
 
 WARM_ROWS = 1_000
 RECALL_STOP = 0.993
@@ -54,10 +55,10 @@ class BuildBench:
             **(asdict(level0) if level0 else {}),
         }
 
-    def _warm_up(self, engine: engines.Engine, rows: data.DataSet, threads: int) -> None:
+    def _warm_up(self, engine: engines.Engine, rows: DataSet, threads: int) -> None:
         """Import, start threads, touch code, on a few rows."""
         labels = None if rows.labels is None else rows.labels[:WARM_ROWS]
-        few = data.DataSet("few", rows.metric, rows.base[:WARM_ROWS].copy(), rows.queries, labels, "")
+        few = DataSet("few", rows.metric, rows.base[:WARM_ROWS].copy(), rows.queries, labels, "")
         engine.prepare(few)
         engine.build(few, threads)
 
@@ -65,9 +66,7 @@ class BuildBench:
 class SearchBench:
     """Searches one index, loaded from its files, in a process of its own."""
 
-    def __init__(
-        self, specification: str, settings: Row, stored: Path, truth: data.Int64, folder: Path
-    ) -> None:
+    def __init__(self, specification: str, settings: Row, stored: Path, truth: Int64, folder: Path) -> None:
         rows = stored_data.read(stored, base=False)
         self.queries, self.truth, self.n = rows.queries, truth, len(rows.base)
         self.k = truth.shape[1]
@@ -88,7 +87,7 @@ class SearchBench:
             start = time.perf_counter()
             found, counts = self.engine.search_counted(self.queries, self.k, threads)
             rate = len(self.queries) / (time.perf_counter() - start)
-            recall = data.recall(found, self.truth)
+            recall = neighbors.recall(found, self.truth)
             points.append({"value": value, "recall": recall, **asdict(counts), "rate": rate})
             stale = len(points) > FLAT_STEPS and recall < points[-1 - FLAT_STEPS]["recall"] + 5e-4
             if recall >= RECALL_STOP or (stale and recall > 0.5):

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import whimbrel as wb
 
-from bench import data, harness
+from bench import harness, neighbors
+from bench.dataset import Float32, Int64
 from bench.micro.kernel_worker import Kernels, N, points
 from bench.worker import QUIET, Worker
 
@@ -167,7 +168,7 @@ def test_lid_of_given_neighbors(benchmark: Any) -> None:
 
 
 @cache
-def graph(dim: int) -> tuple[wb.HnswIndex, data.Float32, data.Int64]:
+def graph(dim: int) -> tuple[wb.HnswIndex, Float32, Int64]:
     """Index, queries and their true neighbors, on rows of latent dimension 16."""
     basis = points(16, dim, 2)
     base, queries = points(N, 16, 0) @ basis, points(200, 16, 1) @ basis
@@ -183,7 +184,7 @@ def test_graph_search(benchmark: Any, q: int, dim: int, ef_search: int) -> None:
     asked = queries[0] if q == 1 else queries
     benchmark(index.search, asked, K, ef_search=ef_search, threads=1)
     found, counts = index.search_with_counts(queries, K, ef_search=ef_search)
-    recall = round(data.recall(found.ids, truth), 4)
+    recall = round(neighbors.recall(found.ids, truth), 4)
     note(benchmark, N, q, dim, recall=recall, ef_search=ef_search, distances=float(np.mean(counts.distances)))
 
 
@@ -193,5 +194,5 @@ def test_graph_build(benchmark: Any, dim: int) -> None:
     index = benchmark(wb.HnswIndex.build, base, threads=1)
     assert index.validate().dead_edges == 0
     queries = points(100, dim, 1)
-    recall = data.recall(index.search(queries, K).ids, wb.knn(base, queries, K).ids)
+    recall = neighbors.recall(index.search(queries, K).ids, wb.knn(base, queries, K).ids)
     note(benchmark, len(base), 0, dim, recall=round(recall, 4))

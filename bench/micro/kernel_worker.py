@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import whimbrel as wb
 
-from bench import data
+from bench import neighbors
 
 N = 20_000
 
@@ -37,7 +37,7 @@ class Kernels:
             scores = np.einsum("nd,nd->n", base, base) - 2 * products
         truth = np.argsort(scores, axis=1, kind="stable")[:, :k]
         found = wb.knn(points(N, dim, 0, dtype), points(q, dim, 1, dtype), k, metric, threads=1).ids
-        return data.recall(found, truth)
+        return neighbors.recall(found, truth)
 
     def product(self, q: int, dim: int, times: int) -> None:
         """The matrix product of the same shapes: what arithmetic allows."""
