@@ -93,10 +93,11 @@ def pareto(dataset: str, engines: Sequence[Measured]) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(_at_two_and_five))
         axes.tick_params(which="minor", labelsize=FONT["tick"])
-        for level in RECALL_LEVELS:
-            axes.axvline(_nines(level), color="#bbbbbb", linewidth=0.8, zorder=1)
         tidy(axes, title, x="recall@10", y="queries per second" if mode == "single" else "")
     _fit_heights(panels)
+    for axes in panels:
+        for level in RECALL_LEVELS:
+            axes.axvline(_nines(level), color="#bbbbbb", linewidth=0.8, zorder=1)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(dataset, fontsize=13, fontweight="bold")
@@ -109,12 +110,15 @@ def _at_two_and_five(value: float, _: object) -> str:
 
 
 def _fit_heights(panels: Sequence[Axes]) -> None:
-    """Let the axes hold what is right of the lowest recall only."""
+    """Let the axes hold what is right of the lowest recall, and no more."""
     left = _nines(LOWEST_RECALL)
-    points = [
-        point for axes in panels for line in axes.get_lines() for point in np.asarray(line.get_xydata())
-    ]
-    shown = [y for x, y in points if x >= left and y > 1]  # vertical lines end at 1
+    shown: list[float] = []
+    for axes in panels:
+        for line in axes.get_lines():
+            x, y = np.asarray(line.get_xydata()).T
+            shown += y[x >= left].tolist()
+            if x[0] < left < x[-1]:
+                shown.append(float(np.exp(np.interp(left, x, np.log(y)))))
     if shown:
         panels[0].set_ylim(min(shown) / 1.3, max(shown) * 1.3)
 
