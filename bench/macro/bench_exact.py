@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import data, harness, results
-from bench.harness import Row
+from bench import data, harness, machine, neighbors, results
+from bench.engines.numpy_scan import BLOCK, nearest
+from bench.machine import Row
 from bench.worker import Worker, WorkerError
 
 K = 10
-BLOCK = 8_192  # base rows per matrix product of the NumPy peers: the scores of 1000 queries stay below 32 MiB
 PLAIN: dict[str, str | None] = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
 
 
@@ -72,9 +72,9 @@ class Peer(ABC):
         """Check the result and say what runs."""
         from threadpoolctl import threadpool_info
 
-        with self.limited(harness.n_cores()):
+        with self.limited(machine.n_cores()):
             found = self.search()
-        truth = data.ground_truth(self.data, self.cache, K)
+        truth = neighbors.ground_truth(self.data, self.cache, K)
         blas = [
             f"{lib['prefix']} {lib['version']} {lib['architecture']}"
             for lib in threadpool_info()
@@ -82,9 +82,9 @@ class Peer(ABC):
         ]
         return {
             **self.data.facts(),
-            "version": harness.version(self.package),
+            "version": machine.version(self.package),
             "kernels": ", ".join(blas),
-            "recall": None if found is None else data.recall(found, truth),
+            "recall": None if found is None else neighbors.recall(found, truth),
         }
 
     def uses(self, library: Row) -> bool:
@@ -147,18 +147,7 @@ class NumpySearch(Peer):
         self.offsets = np.einsum("nd,nd->n", self.data.base, self.data.base) / 2 if l2 else None
 
     def search(self) -> NDArray[np.integer[Any]]:
-        queries, base = self.data.queries, self.data.base
-        best = np.empty((len(queries), 0), np.float32)  # negated scores, smaller is nearer
-        ids = np.empty((len(queries), 0), np.int64)
-        for start in range(0, len(base), BLOCK):
-            distances = -(queries @ base[start : start + BLOCK].T)
-            if self.offsets is not None:
-                distances += self.offsets[start : start + BLOCK]
-            near = np.argpartition(distances, min(K, distances.shape[1]) - 1, axis=1)[:, :K]
-            best = np.concatenate([best, np.take_along_axis(distances, near, 1)], axis=1)
-            ids = np.concatenate([ids, near + start], axis=1)
-        order = np.argsort(best, axis=1)[:, :K]
-        return np.take_along_axis(ids, order, 1)
+        return nearest(self.data.base, self.offsets, self.data.queries, K)
 
 
 def peers() -> dict[str, tuple[Callable[..., Peer], dict[str, str | None]]]:
@@ -167,9 +156,9 @@ def peers() -> dict[str, tuple[Callable[..., Peer], dict[str, str | None]]]:
         "whimbrel": (Whimbrel, PLAIN),
         "faiss-flat (default)": (FaissFlat, PLAIN),
     }
-    if {"amx_bf16", "avx512_bf16"} <= harness.cpu_flags():
+    if {"amx_bf16", "avx512_bf16"} <= machine.cpu_flags():
         known["whimbrel (avx512)"] = (Whimbrel, {**PLAIN, "WHIMBREL_ISA": "avx512"})
-    if "avx512f" in harness.cpu_flags():
+    if "avx512f" in machine.cpu_flags():
         known["faiss-flat (SkylakeX)"] = (FaissFlat, {**PLAIN, "OPENBLAS_CORETYPE": "SkylakeX"})
     known["numpy sgemm"] = (NumpyProduct, PLAIN)
     known["numpy sgemm + argpartition"] = (NumpySearch, PLAIN)
@@ -178,8 +167,8 @@ def peers() -> dict[str, tuple[Callable[..., Peer], dict[str, str | None]]]:
 
 def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
     """Time all peers on one data set, interleaved, and write a row for each and each number of threads."""
-    data.ground_truth(data.load(dataset, args.data, args.n, args.queries), args.cache, K)
-    noise = harness.Noise()
+    neighbors.ground_truth(data.load(dataset, args.data, args.n, args.queries), args.cache, K)
+    noise = machine.Noise()
     workers, facts = [], {}
     for name, (kind, environment) in peers().items():
         worker = Worker(
@@ -245,9 +234,11 @@ def tables(rows: Sequence[Row]) -> str:
 def run() -> None:
     """Read the command line, measure, print."""
     parser = harness.parser(__doc__, ("minilm-100k", "mnist-784", "mixlid"), "exact.jsonl")
-    both = sorted({1, harness.n_cores()})
-    parser.add_argument("--threads", type=int, nargs="+", default=both, help="default: one, and all cores")
-    parser.add_argument("--repetitions", type=int, default=5)
+    both = sorted({1, machine.n_cores()})
+    parser.add_argument(
+        "--threads", type=harness.positive, nargs="+", default=both, help="default: one, and all cores"
+    )
+    parser.add_argument("--repetitions", type=harness.positive, default=5)
     args = parser.parse_args()
     if args.quick:
         args.n, args.queries, args.repetitions = args.n or 10_000, min(args.queries, 500), 3
