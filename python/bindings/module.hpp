@@ -12,5 +12,6 @@ namespace whimbrel::python {
 void register_exact(py::module_& m);
 void register_hnsw(py::module_& m);
 void register_lid(py::module_& m);
+void register_maxsim(py::module_& m);
 
 }  // namespace whimbrel::python

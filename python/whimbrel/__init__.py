@@ -15,7 +15,9 @@ from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
+from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
 from .order import ORDERS, insertion_order, named_order
+from .token_store import TokenStore
 from .vector_files import read_vectors, write_vectors
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "LidReport",
     "SearchCounts",
     "SearchResult",
+    "TokenStore",
     "__version__",
     "active_isa",
     "available_isas",
@@ -37,6 +40,9 @@ __all__ = [
     "insertion_order",
     "knn",
     "lid_report",
+    "maxsim",
+    "maxsim_matrix",
+    "maxsim_pairs",
     "named_order",
     "read_vectors",
     "write_vectors",
