@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/memory.hpp"
+
 namespace whimbrel {
 
 class Documents {
@@ -26,8 +28,16 @@ class Documents {
   virtual std::size_t stride() const = 0;
   /// The same rows, dim() apart.
   virtual void copy(std::size_t first, std::size_t n, float* out) const = 0;
+  /// Bring rows near, as far as they exist.
+  virtual void prefetch(std::size_t first, std::size_t n) const = 0;
   /// Called when rows are so large that their norms overflow: throws if a value is not finite.
   virtual void check_values() const = 0;
+
+ protected:
+  template <class T>
+  static void prefetch_row(const T* row, std::size_t dim) noexcept {
+    for (std::size_t i = 0; i < dim; i += kCacheLine / sizeof(T)) __builtin_prefetch(row + i);
+  }
 
  private:
   std::span<const std::int64_t> offsets_;

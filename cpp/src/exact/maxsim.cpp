@@ -43,6 +43,10 @@ class RaggedDocuments final : public Documents {
   void copy(std::size_t first, std::size_t n, float* out) const override {
     for (std::size_t i = 0; i < n; ++i) std::copy_n(docs_.tokens.row(first + i), dim(), out + i * dim());
   }
+  void prefetch(std::size_t first, std::size_t n) const override {
+    for (std::size_t i = first; i < std::min(first + n, docs_.tokens.rows); ++i)
+      prefetch_row(docs_.tokens.row(i), dim());
+  }
   void check_values() const override { check_finite("docs", docs_.tokens, 1); }
 
  private:

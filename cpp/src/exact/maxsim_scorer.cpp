@@ -47,11 +47,11 @@ void MaxSimScorer::start(const QueryColumns& queries, const BestFn& emit) {
 void MaxSimScorer::push(std::size_t position, std::size_t doc) {
   const std::size_t first = docs_.begin(doc), length = docs_.length(doc);
   if (length > kBlockRows) {
-    flush();
+    flush(first);
     const std::size_t slot = open_slot(position);
     for (std::size_t i = 0; i < length; i += kBlockRows) {
       add_piece(slot, first + i, std::min(kBlockRows, length - i));
-      compute();
+      compute(first + i + kBlockRows);
     }
     emit_slots();
     return;
@@ -59,10 +59,12 @@ void MaxSimScorer::push(std::size_t position, std::size_t doc) {
   const bool adjacent = !pieces_.empty() && pieces_.back().first + pieces_.back().rows == first;
   if (n_rows_ + length > kBlockRows ||
       (n_rows_ >= kEnoughRows && !adjacent && docs_.in_place(first, length) != nullptr))
-    flush();
+    flush(first);
+  else if (!adjacent)
+    docs_.prefetch(first, length);
   const std::size_t slot = open_slot(position);
   if (length > 0) add_piece(slot, first, length);
-  if (positions_.size() == kBlockRows) flush();
+  if (positions_.size() == kBlockRows) flush(kNothing);
 }
 
 std::size_t MaxSimScorer::open_slot(std::size_t position) {
@@ -74,11 +76,6 @@ std::size_t MaxSimScorer::open_slot(std::size_t position) {
 void MaxSimScorer::add_piece(std::size_t slot, std::size_t first, std::size_t rows) {
   pieces_.push_back({.slot = slot, .offset = n_rows_, .rows = rows, .first = first});
   n_rows_ += rows;
-}
-
-void MaxSimScorer::flush() {
-  compute();
-  emit_slots();
 }
 
 void MaxSimScorer::emit_slots() {
@@ -104,7 +101,7 @@ void MaxSimScorer::locate_rows() {
   stride_ = docs_.dim();
 }
 
-void MaxSimScorer::compute() {
+void MaxSimScorer::compute(std::size_t next) {
   if (n_rows_ == 0) return;
   locate_rows();
   const std::size_t dim = docs_.dim();
@@ -114,10 +111,13 @@ void MaxSimScorer::compute() {
     piece.norm = std::sqrt(squared);
   }
   for (const QueryColumns::Panel& panel : queries_->panels()) {
-    for (std::size_t k = 0; k < dim; k += kernels::kTileDepth)
-      for (std::size_t r = 0; r < n_rows_; r += table_.tile_rows)
+    for (std::size_t k = 0; k < dim; k += kernels::kTileDepth) {
+      for (std::size_t r = 0; r < n_rows_; r += table_.tile_rows) {
         panel.tile(block_row(r) + k, stride_, panel.data + k * panel.cols,
                    std::min(kernels::kTileDepth, dim - k), k > 0, products_.data() + r * panel.cols);
+        if (next != kNothing && k == 0 && panel.first == 0) docs_.prefetch(next + r, table_.tile_rows);
+      }
+    }
     for (const Piece& piece : pieces_) take_best(panel, piece);
   }
   pieces_.clear();

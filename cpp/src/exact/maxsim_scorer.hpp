@@ -25,9 +25,11 @@ class MaxSimScorer {
   void start(const QueryColumns& queries, const BestFn& emit);
   /// The next document. `position` is the caller's, for `emit`.
   void push(std::size_t position, std::size_t doc);
-  void finish() { flush(); }
+  void finish() { flush(kNothing); }
 
  private:
+  static constexpr std::size_t kNothing = static_cast<std::size_t>(-1);
+
   /// Consecutive token rows of a document of the block.
   struct Piece {
     std::size_t slot;    // of its document
@@ -39,11 +41,15 @@ class MaxSimScorer {
 
   void add_piece(std::size_t slot, std::size_t first, std::size_t rows);
   std::size_t open_slot(std::size_t position);
-  void compute();
+  /// Score the block. Meanwhile the rows from `next` on, as many as the block has, come nearer.
+  void compute(std::size_t next);
   void locate_rows();
   void take_best(const QueryColumns::Panel& panel, const Piece& piece);
   void emit_slots();
-  void flush();
+  void flush(std::size_t next) {
+    compute(next);
+    emit_slots();
+  }
   const float* block_row(std::size_t i) const noexcept { return rows_ + i * stride_; }
 
   const kernels::KernelTable& table_;

@@ -44,6 +44,13 @@ class StoredDocuments final : public Documents {
   }
   std::size_t stride() const override { return store_.dim; }
   void copy(std::size_t first, std::size_t n, float* out) const override { store_.widen(first, n, out); }
+  void prefetch(std::size_t first, std::size_t n) const override {
+    for (std::size_t i = first; i < first + n; ++i) {
+      if (i < store_.floats.size()) prefetch_row(store_.floats.row(i), dim());
+      if (i < store_.halves.size()) prefetch_row(store_.halves.row(i), dim());
+      if (i < store_.bytes.size()) prefetch_row(store_.bytes.row(i), dim());
+    }
+  }
   void check_values() const override {}  // they were looked at when they came
 
  private:

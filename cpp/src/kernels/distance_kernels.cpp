@@ -254,7 +254,13 @@ float norm_bound(const float* rows, std::size_t n, std::size_t stride, std::size
 }
 
 void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
-  for (std::size_t i = 0; i < n; ++i) {
+  std::size_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + kWidth <= n; i += kWidth)
+    store(out + i,
+          _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i))));
+#endif
+  for (; i < n; ++i) {
     const std::uint32_t code = codes[i];
     // Exponent and mantissa moved in place and scaled by the difference of the biases: exact for every finite
     // value, subnormal ones too.
