@@ -89,6 +89,35 @@ class TokenStore:
     def n_tokens(self) -> int: ...
     def memory_usage(self) -> int: ...
 
+class FdeEncoder:
+    def __init__(
+        self,
+        dim: int,
+        k_sim: int,
+        r_reps: int,
+        projection: str,
+        d_proj: int,
+        d_final: int,
+        fill_empty: bool,
+        seed: int,
+        mode: str,
+        center: _Float32,
+    ) -> None: ...
+    # An array (n, dim_out); for int8 a pair of it and the scales of its rows.
+    def encode(
+        self,
+        tokens: _Float32,
+        offsets: _Int64,
+        documents: bool,
+        dtype: str,
+        threads: int,
+        progress: _Progress,
+    ) -> Any: ...
+    def partitions(self, tokens: _Float32, threads: int) -> NDArray[np.uint32]: ...
+    def dim_out(self) -> int: ...
+    def d_proj(self) -> int: ...
+    def fingerprint(self) -> str: ...
+
 class HnswIndex:
     def __init__(
         self,

@@ -1,13 +1,13 @@
 #include "whimbrel/token_store.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 
+#include "base/half.hpp"
 #include "base/parallel.hpp"
 #include "base/ragged.hpp"
 #include "base/vectors.hpp"
@@ -20,19 +20,6 @@ namespace {
 constexpr float kMaxHalf = 65504.0f;
 constexpr float kMaxCode = 127.0f;
 constexpr std::size_t kRowsPerItem = 1024;
-
-/// The nearest float16, ties to even. |x| <= 65504, which never rounds to infinity.
-std::uint16_t to_half(float x) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x), sign = bits >> 16 & 0x8000;
-  const float magnitude = std::bit_cast<float>(bits & 0x7fffffff);
-  if (magnitude < 0x1p-14f) {
-    // Subnormal: steps of 2^-24. Adding 1.5 x 2^-1 leaves them as the last bits of the mantissa, rounded.
-    return static_cast<std::uint16_t>(
-        sign | (std::bit_cast<std::uint32_t>(magnitude + 0.75f) - std::bit_cast<std::uint32_t>(0.75f)));
-  }
-  const std::uint32_t m = (bits & 0x7fffffff) - (112u << 23);  // the bias of float16
-  return static_cast<std::uint16_t>(sign | (m + 0xfff + (m >> 13 & 1)) >> 13);
-}
 
 /// Codes of a row, and their scale.
 float to_bytes(std::span<const float> row, std::int8_t* out) {

@@ -9,9 +9,10 @@
 
 namespace whimbrel::kernels {
 
-#define WHIMBREL_DECLARE_TABLE(isa) \
-  namespace isa {                   \
-  extern const KernelTable kTable;  \
+#define WHIMBREL_DECLARE_TABLE(isa)       \
+  namespace isa {                         \
+  extern const KernelTable kTable;        \
+  extern const EncodingKernels kEncoding; \
   }
 #ifdef WHIMBREL_HAVE_BASELINE
 WHIMBREL_DECLARE_TABLE(baseline)
@@ -66,6 +67,22 @@ const KernelTable& choose() {
 const KernelTable& active_table() {
   static const KernelTable& table = choose();
   return table;
+}
+
+const EncodingKernels& encoding_kernels(const KernelTable& table) {
+#ifdef WHIMBREL_HAVE_AVX512
+  if (&table == &avx512::kTable) return avx512::kEncoding;
+#endif
+#ifdef WHIMBREL_HAVE_AVX2
+  if (&table == &avx2::kTable) return avx2::kEncoding;
+#endif
+#ifdef WHIMBREL_HAVE_NEON
+  if (&table == &neon::kTable) return neon::kEncoding;
+#endif
+#ifdef WHIMBREL_HAVE_BASELINE
+  if (&table == &baseline::kTable) return baseline::kEncoding;
+#endif
+  throw std::invalid_argument("table: expected one of available_tables()");
 }
 
 }  // namespace whimbrel::kernels
