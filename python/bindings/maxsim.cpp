@@ -1,9 +1,12 @@
-// MaxSim over arrays and over a TokenStore, and the store.
+// MaxSim over arrays and over a TokenStore, the store, and ball carving.
 #include "module.hpp"
+
+#include <algorithm>
 
 #include "arrays.hpp"
 #include "names.hpp"
 #include "progress.hpp"
+#include "whimbrel/ball_carving.hpp"
 #include "whimbrel/maxsim.hpp"
 
 namespace whimbrel::python {
@@ -55,6 +58,15 @@ auto without_gil(const Fn& fn) {
   return fn();
 }
 
+py::tuple bound_ball_carving(const Floats& queries, const Ints& offsets, float threshold,
+                             std::size_t threads) {
+  const RaggedView sets = as_ragged(queries, offsets);
+  const RaggedVectors carved = without_gil([&] { return ball_carving(sets, threshold, threads); });
+  auto tokens = empty_matrix<float>(carved.tokens.size() / sets.dim(), sets.dim());
+  std::copy(carved.tokens.begin(), carved.tokens.end(), as_output(tokens).begin());
+  return py::make_tuple(tokens, to_array(carved.offsets));
+}
+
 void add(TokenStore& self, const Floats& tokens, const Ints& offsets, std::size_t threads) {
   const RaggedView docs = as_ragged(tokens, offsets);
   without_gil([&] { self.add(docs, threads); });
@@ -88,6 +100,8 @@ void register_maxsim(py::module_& m) {
   m.def("maxsim_lists", &bound_lists, py::arg("queries").noconvert(), py::arg("query_offsets").noconvert(),
         py::arg("docs").noconvert(), py::arg("doc_offsets").noconvert(), py::arg("list_offsets").noconvert(),
         py::arg("ids").noconvert(), py::arg("normalize"), py::arg("threads"), "See whimbrel.maxsim_pairs.");
+  m.def("ball_carving", &bound_ball_carving, py::arg("queries").noconvert(), py::arg("offsets").noconvert(),
+        py::arg("threshold"), py::arg("threads"), "See whimbrel.ball_carving.");
   py::class_<TokenStore>(m, "TokenStore", "See whimbrel.TokenStore.")
       .def(py::init([](std::size_t dim, const std::string& dtype) {
              return TokenStore(dim, token_type_from_name(dtype));

@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
         "(or `pip install -e .`), and do not import it from the source tree"
     ) from error
 
+from .ball_carving import ball_carving
 from .exact import KnnResult, knn
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "active_isa",
     "available_isas",
+    "ball_carving",
     "distance_to_mean",
     "estimate_lid",
     "insertion_order",

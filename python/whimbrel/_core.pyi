@@ -66,6 +66,9 @@ def maxsim_lists(
     normalize: bool,
     threads: int,
 ) -> _Float32: ...
+def ball_carving(
+    queries: _Float32, offsets: _Int64, threshold: float, threads: int
+) -> tuple[_Float32, _Int64]: ...
 
 class TokenStore:
     def __init__(self, dim: int, dtype: str) -> None: ...
