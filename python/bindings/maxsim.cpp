@@ -2,6 +2,7 @@
 #include "module.hpp"
 
 #include <algorithm>
+#include <string>
 
 #include "arrays.hpp"
 #include "names.hpp"
@@ -67,6 +68,12 @@ py::tuple bound_ball_carving(const Floats& queries, const Ints& offsets, float t
   return py::make_tuple(tokens, to_array(carved.offsets));
 }
 
+void bound_check_ragged(const std::string& name, const Floats& tokens, const Ints& offsets,
+                        std::size_t threads) {
+  const RaggedView sets = as_ragged(tokens, offsets);
+  without_gil([&] { check_ragged(name, sets, threads); });
+}
+
 void add(TokenStore& self, const Floats& tokens, const Ints& offsets, std::size_t threads) {
   const RaggedView docs = as_ragged(tokens, offsets);
   without_gil([&] { self.add(docs, threads); });
@@ -100,6 +107,8 @@ void register_maxsim(py::module_& m) {
   m.def("maxsim_lists", &bound_lists, py::arg("queries").noconvert(), py::arg("query_offsets").noconvert(),
         py::arg("docs").noconvert(), py::arg("doc_offsets").noconvert(), py::arg("list_offsets").noconvert(),
         py::arg("ids").noconvert(), py::arg("normalize"), py::arg("threads"), "See whimbrel.maxsim_pairs.");
+  m.def("check_ragged", &bound_check_ragged, py::arg("name"), py::arg("tokens").noconvert(),
+        py::arg("offsets").noconvert(), py::arg("threads"), "Errors of sets, before they go to an encoder.");
   m.def("ball_carving", &bound_ball_carving, py::arg("queries").noconvert(), py::arg("offsets").noconvert(),
         py::arg("threshold"), py::arg("threads"), "See whimbrel.ball_carving.");
   py::class_<TokenStore>(m, "TokenStore", "See whimbrel.TokenStore.")

@@ -17,7 +17,10 @@ from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
+from .multi_vector_index import MultiVectorIndex
+from .multi_vector_results import MultiVectorResult, TunedSearch
 from .order import ORDERS, insertion_order, named_order
+from .set_encoder import SetEncoder
 from .token_store import TokenStore
 from .vector_files import read_vectors, write_vectors
 
@@ -30,9 +33,13 @@ __all__ = [
     "HnswValidation",
     "KnnResult",
     "LidReport",
+    "MultiVectorIndex",
+    "MultiVectorResult",
     "SearchCounts",
     "SearchResult",
+    "SetEncoder",
     "TokenStore",
+    "TunedSearch",
     "__version__",
     "active_isa",
     "available_isas",

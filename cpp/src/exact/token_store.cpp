@@ -55,12 +55,18 @@ void TokenStore::Impl::resize(std::size_t n_rows) {
   }
 }
 
+void TokenStore::Impl::truncate(std::size_t n_docs) {
+  const std::unique_lock lock(mutex);
+  offsets.resize(n_docs + 1);
+  resize(static_cast<std::size_t>(offsets.back()));
+}
+
 void TokenStore::Impl::widen(std::size_t first, std::size_t n, float* out) const {
   const kernels::KernelTable& table = kernels::active_table();
   for (std::size_t i = first; i < first + n; ++i, out += dim) {
-    if (type == TokenType::kFloat32) std::copy_n(floats.row(i), dim, out);
-    if (type == TokenType::kFloat16) table.widen_f16(halves.row(i), dim, out);
-    if (type == TokenType::kInt8) table.widen_i8(bytes.row(i), scales[i], dim, out);
+    if (type == TokenType::kFloat32) std::copy_n(row(floats, i), dim, out);
+    if (type == TokenType::kFloat16) table.widen_f16(row(halves, i), dim, out);
+    if (type == TokenType::kInt8) table.widen_i8(row(bytes, i), scales[i], dim, out);
   }
 }
 
@@ -79,6 +85,7 @@ void TokenStore::add(const RaggedView& docs, std::size_t threads) {
   if (s.type == TokenType::kFloat16) check_half(docs.tokens, threads);
 
   const std::unique_lock lock(s.mutex);
+  if (s.map) throw std::invalid_argument("docs: expected a store in memory, got one mapped from a file");
   const std::size_t old_docs = s.offsets.size() - 1;
   const auto old_rows = static_cast<std::size_t>(s.offsets.back());
   if (docs.size() > std::numeric_limits<std::uint32_t>::max() - old_docs)
