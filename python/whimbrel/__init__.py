@@ -12,6 +12,8 @@ except ModuleNotFoundError as error:
 
 from .ball_carving import ball_carving
 from .exact import KnnResult, knn
+from .fde import FdeEncoder
+from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
@@ -27,6 +29,8 @@ from .vector_files import read_vectors, write_vectors
 __all__ = [
     "ORDERS",
     "CancelledError",
+    "FdeDiagnostics",
+    "FdeEncoder",
     "FormatError",
     "HnswIndex",
     "HnswStats",

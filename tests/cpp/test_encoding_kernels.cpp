@@ -29,7 +29,7 @@ TEST_CASE("transposing moves every value to its place and touches nothing else")
       for (const std::size_t cols : {1, 2, 4, 7, 16, 33}) {
         const auto in = integers(rows * (cols + 3), 1);
         std::vector<float> out(cols * (rows + 2), -77.0f);
-        kernels::encoding_kernels(*table).transpose(in.data(), cols + 3, rows, cols, out.data(), rows + 2);
+        table->encoding->transpose(in.data(), cols + 3, rows, cols, out.data(), rows + 2);
         for (std::size_t c = 0; c < cols; ++c)
           for (std::size_t r = 0; r < rows + 2; ++r)
             CHECK(out[c * (rows + 2) + r] == (r < rows ? in[r * (cols + 3) + c] : -77.0f));
@@ -45,7 +45,7 @@ TEST_CASE("sign bits are read with the first row highest, and columns within the
       for (std::size_t c = 0; c < cols; ++c) bounds[c] = static_cast<float>(c % 4) - 1.0f;
       std::vector<std::uint32_t> bits(cols + 1, 12345u);
       const std::uint64_t doubtful =
-          kernels::encoding_kernels(*table).sign_bits(products.data(), n_bits, bounds.data(), bits.data());
+          table->encoding->sign_bits(products.data(), n_bits, bounds.data(), bits.data());
       for (std::size_t c = 0; c < cols; ++c) {
         std::uint32_t expected = 0;
         bool in_doubt = false;
@@ -66,7 +66,7 @@ TEST_CASE("products that are not numbers are in doubt under an infinite bound") 
     const std::size_t cols = table->tile_cols;
     const std::vector<float> products(cols, std::nanf("")), bounds(cols, INFINITY);
     std::vector<std::uint32_t> bits(cols);
-    CHECK(kernels::encoding_kernels(*table).sign_bits(products.data(), 1, bounds.data(), bits.data()) ==
+    CHECK(table->encoding->sign_bits(products.data(), 1, bounds.data(), bits.data()) ==
           (std::uint64_t{1} << cols) - 1);
     CHECK(std::all_of(bits.begin(), bits.end(), [](std::uint32_t b) { return b == 0; }));
   }
@@ -80,7 +80,7 @@ TEST_CASE("a sketch adds and subtracts the rows of its lists") {
     // Bucket 0: +2 +5 -1; bucket 1: nothing; bucket 2: the rest, subtracted.
     const std::vector<std::uint32_t> order{2, 5, 1, 0, 3, 4, 6, 7, 8, 9, 10, 11, 12}, ends{2, 3, 3, 3, 3, 13};
     std::vector<float> out(kBuckets * cols);
-    kernels::encoding_kernels(*table).sketch(panel.data(), order.data(), ends.data(), kBuckets, out.data());
+    table->encoding->sketch(panel.data(), order.data(), ends.data(), kBuckets, out.data());
     for (std::size_t c = 0; c < cols; ++c) {
       float rest = 0;
       for (std::size_t i = 3; i < kDim; ++i) rest -= panel[order[i] * cols + c];
@@ -99,8 +99,7 @@ TEST_CASE("rows are added to their cells and to nothing else") {
       std::vector<std::uint32_t> cells(kRows);
       for (std::size_t t = 0; t < kRows; ++t) cells[t] = static_cast<std::uint32_t>(t * t % kCells);
       std::vector<float> sums(kCells * width + 1, 1.0f), expected = sums;
-      kernels::encoding_kernels(*table).add_by_cell(rows.data(), width + 1, kRows, width, cells.data(),
-                                                    sums.data());
+      table->encoding->add_by_cell(rows.data(), width + 1, kRows, width, cells.data(), sums.data());
       for (std::size_t t = 0; t < kRows; ++t)
         for (std::size_t j = 0; j < width; ++j) expected[cells[t] * width + j] += rows[t * (width + 1) + j];
       CHECK(sums == expected);

@@ -26,7 +26,7 @@
 namespace whimbrel {
 namespace {
 
-constexpr std::size_t kBlockTokens = 768;
+constexpr std::size_t kBlockTokens = 480;
 constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMaxBits = 24;
 constexpr std::uint32_t kMaxReps = 1u << 16;

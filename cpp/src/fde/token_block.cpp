@@ -38,7 +38,7 @@ void make_lists(const CountSketch& sketch, std::span<std::uint32_t> order, std::
 TokenEncoder::TokenEncoder(const FdeParams& params)
     : params_(params),
       table_(kernels::active_table()),
-      kernels_(kernels::encoding_kernels(table_)),
+      kernels_(*table_.encoding),
       n_planes_(std::size_t{params.r_reps} * params.k_sim),
       planes_((n_planes_ + table_.tile_rows) * params.dim) {
   const std::size_t dim = params.dim;
@@ -57,9 +57,9 @@ TokenEncoder::TokenEncoder(const FdeParams& params)
   } else if (params.projection == FdeProjection::kCountSketch) {
     padded_projections_ = params.d_proj;
     order_.resize(params.r_reps * dim);
-    ends_.resize(params.r_reps * 2 * params.d_proj);
-    for (std::uint32_t r = 0; r < params.r_reps; ++r)
-      make_lists(draw_sketch(params, r), {order_.data() + r * dim, dim},
+    ends_.resize(2 * params.d_proj * params.r_reps);
+    for (std::size_t r = 0; r < params.r_reps; ++r)
+      make_lists(draw_sketch(params, static_cast<std::uint32_t>(r)), {order_.data() + r * dim, dim},
                  {ends_.data() + r * 2 * params.d_proj, 2 * params.d_proj});
   }
 }
@@ -153,7 +153,7 @@ float TokenEncoder::error_bound(const float* row) const {
 std::uint32_t TokenEncoder::canonical_cell(const float* row, std::uint32_t repetition) const {
   std::uint32_t cell = 0;
   for (std::uint32_t j = 0; j < params_.k_sim; ++j) {
-    const float* plane = planes_.data() + (repetition * params_.k_sim + j) * params_.dim;
+    const float* plane = planes_.data() + (std::size_t{repetition} * params_.k_sim + j) * params_.dim;
     cell = 2 * cell + (-table_.ip.canonical(row, plane, params_.dim) > 0 ? 1 : 0);
   }
   return cell;
@@ -162,17 +162,17 @@ std::uint32_t TokenEncoder::canonical_cell(const float* row, std::uint32_t repet
 void TokenEncoder::find_cells(MatrixView<const float> rows, std::size_t begin, std::uint32_t repetitions,
                               TokenBlock& block) const {
   const std::size_t cols = table_.tile_cols;
-  const float* planes = planes_.data() + block.first_ * params_.k_sim * params_.dim;
+  const float* planes = planes_.data() + std::size_t{block.first_} * params_.k_sim * params_.dim;
   // The last tile may reach into the next repetition or the padding.
-  multiply(table_, planes, repetitions * params_.k_sim, params_.dim, block.panel_.data(),
+  multiply(table_, planes, std::size_t{repetitions} * params_.k_sim, params_.dim, block.panel_.data(),
            block.products_.data());
-  for (std::uint32_t r = 0; r < repetitions; ++r) {
+  for (std::size_t r = 0; r < repetitions; ++r) {
     std::uint32_t* cells = block.cells_.data() + r * block.padded_ + begin;
     std::uint64_t doubtful = kernels_.sign_bits(block.products_.data() + r * params_.k_sim * cols,
                                                 params_.k_sim, block.bounds_.data(), cells);
     for (; doubtful != 0 && params_.k_sim > 0; doubtful &= doubtful - 1) {
       const auto c = static_cast<std::size_t>(__builtin_ctzll(doubtful));
-      cells[c] = canonical_cell(rows.row(c), block.first_ + r);
+      cells[c] = canonical_cell(rows.row(c), block.first_ + static_cast<std::uint32_t>(r));
     }
   }
 }
@@ -183,7 +183,7 @@ void TokenEncoder::project(std::size_t n, std::size_t begin, std::uint32_t repet
   float* columns = block.columns_.data();
   if (params_.projection == FdeProjection::kCountSketch) {
     kernels_.sketch(block.panel_.data(), order_.data() + repetition * dim,
-                    ends_.data() + repetition * 2 * width, width, columns);
+                    ends_.data() + std::size_t{repetition} * 2 * width, width, columns);
   } else {
     // Products with +-1 are exact, so that fused or not the sums have the same bits.
     multiply(table_, signs_.data() + repetition * padded_projections_ * dim, padded_projections_, dim,

@@ -14,9 +14,6 @@ std::vector<const KernelTable*> available_tables();
 /// The one in use (see whimbrel/cpu_isa.hpp).
 const KernelTable& active_table();
 
-/// The other table of the same instruction set.
-const EncodingKernels& encoding_kernels(const KernelTable& table);
-
 /// Cosine works on normalized rows, where it is the inner product up to a constant.
 inline const MetricKernels& metric_kernels(const KernelTable& table, Metric metric) {
   return metric == Metric::kL2 ? table.l2 : table.ip;

@@ -42,10 +42,34 @@ using BelowKernel = std::size_t (*)(const float* query, std::size_t d, std::size
 /// in runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
 using TileKernel = void (*)(const float* rows, std::size_t stride, const float* panel, std::size_t depth,
                             bool accumulate, float* out);
-/// The comparisons of selection: scores[c] = bias - scale * products[c], and bit c of the result is set where
-/// that is below bounds[c]. tile_cols <= 64.
-using SelectKernel = std::uint64_t (*)(const float* products, float bias, float scale, const float* bounds,
-                                       float* scores);
+/// The comparisons of selection: scores[c] = bias - scale * products[c] for c < n, and bit c of the result is
+/// set where that is below bounds[c]; if no bit is set, scores are unspecified. n: tile_cols or the columns
+/// of the matrix unit.
+using SelectKernel = std::uint64_t (*)(const float* products, std::size_t n, float bias, float scale,
+                                       const float* bounds, float* scores);
+
+/// A unit for products of bfloat16 matrices with float sums: many times the rate of the float tile, and
+/// 8 significant bits. `rows` is 0 where there is none.
+struct MatrixUnit {
+  std::size_t rows, cols, depth;  // of one step: (rows, depth) times (depth, cols)
+  /// out = the nearest bfloat16 of each of d values, zeros behind them up to a multiple of `depth`. Values
+  /// below the normal range become zero, values that do not fit infinite. The squared norm of what was lost.
+  float (*round)(const float* values, std::size_t d, Bf16* out);
+  /// Around all calls of `tile` of a thread; the unit's state is expensive to carry along.
+  void (*claim)();
+  void (*release)();
+  /// out[r * cols + c] = inner product of row r and column c over `depth` values, a multiple of the unit's.
+  /// The panel holds column c's value k at matrix_unit_offset(unit, c, k). Each product is exact in float or
+  /// fused with the addition; sums of pairs are flushed to zero below the normal range.
+  void (*tile)(const Bf16* rows, std::size_t stride, const Bf16* panel, std::size_t depth, float* out);
+};
+
+/// The order in which a matrix unit wants a panel: blocks of (depth, 16 columns), in them pairs of values of
+/// one column side by side.
+constexpr std::size_t matrix_unit_offset(const MatrixUnit& unit, std::size_t column, std::size_t k) {
+  const std::size_t block = k / unit.depth * (unit.cols / 16) + column / 16;
+  return block * unit.depth * 16 + k % unit.depth / 2 * 32 + column % 16 * 2 + k % 2;
+}
 
 /// For each column of rows x cols products (cols a multiple of the width), rows > 0: the largest product, the
 /// first row that has it, and the largest of the others (-inf if there are none). Products are not NaN.
@@ -67,23 +91,6 @@ struct MetricKernels {
   PairKernel fast;       // fused, any order: proposes, is never returned to the caller
   IdsKernel<float> fast_ids;
   IdsKernel<Bf16> fast_ids_bf16;
-};
-
-struct KernelTable {
-  const char* isa;
-  MetricKernels l2;  // sum (a - b)^2
-  MetricKernels ip;  // -sum a b
-  BelowKernel l2_ids_below;
-  std::size_t tile_rows;
-  std::size_t tile_cols;
-  TileKernel tile;
-  SelectKernel select;
-  std::size_t width;               // floats in a register
-  TileKernel tiles[kMaxTileVecs];  // tiles[v - 1] has v * width columns, as long as that is up to tile_cols
-  BestRowsKernel best_rows;
-  NormBoundKernel norm_bound;
-  WidenF16Kernel widen_f16;
-  WidenI8Kernel widen_i8;
 };
 
 /// out[c * out_stride + r] = in[r * in_stride + c]
@@ -110,8 +117,27 @@ struct EncodingKernels {
   AddByCellKernel add_by_cell;
 };
 
-/// The largest tile of any ISA, for buffers on the stack.
-inline constexpr std::size_t kMaxTileRows = 16;
+struct KernelTable {
+  const char* isa;
+  MetricKernels l2;  // sum (a - b)^2
+  MetricKernels ip;  // -sum a b
+  BelowKernel l2_ids_below;
+  std::size_t tile_rows;
+  std::size_t tile_cols;
+  TileKernel tile;
+  SelectKernel select;
+  std::size_t width;               // floats in a register
+  TileKernel tiles[kMaxTileVecs];  // tiles[v - 1] has v * width columns, as long as that is up to tile_cols
+  BestRowsKernel best_rows;
+  NormBoundKernel norm_bound;
+  WidenF16Kernel widen_f16;
+  WidenI8Kernel widen_i8;
+  MatrixUnit matrix;
+  const EncodingKernels* encoding;
+};
+
+/// The largest tile of any ISA or matrix unit, for buffers on the stack.
+inline constexpr std::size_t kMaxTileRows = 32;
 inline constexpr std::size_t kMaxTileCols = 64;
 /// It enters the error bound of exact search.
 inline constexpr std::size_t kTileDepth = 256;
