@@ -62,11 +62,11 @@ py::dict params_dict(const MultiVectorIndex& self) {
 }
 
 void add(MultiVectorIndex& self, const Floats& encodings, const Floats& tokens, const Ints& offsets,
-         std::size_t threads) {
+         std::size_t threads, const py::object& progress) {
   const auto rows = as_matrix(encodings);
   const RaggedView docs = as_ragged(tokens, offsets);
-  const ProgressFn signals = make_progress(py::none());
-  without_gil([&] { self.add(rows, docs, threads, signals); });
+  const ProgressFn report = make_progress(progress);
+  without_gil([&] { self.add(rows, docs, threads, report); });
 }
 
 py::tuple search(const MultiVectorIndex& self, const Floats& encodings, const Floats& tokens,
@@ -108,7 +108,7 @@ void register_multi_vector_index(py::module_& m) {
       .def(py::init(&make_index), py::arg("dim"), py::arg("encoding_dim"), py::arg("store"), py::arg("M"),
            py::arg("ef_construction"), py::arg("seed"))
       .def("add", &add, py::arg("encodings").noconvert(), py::arg("tokens").noconvert(),
-           py::arg("offsets").noconvert(), py::arg("threads"))
+           py::arg("offsets").noconvert(), py::arg("threads"), py::arg("progress"))
       .def("search", &search, py::arg("encodings").noconvert(), py::arg("tokens").noconvert(),
            py::arg("offsets").noconvert(), py::arg("k"), py::arg("candidates"), py::arg("ef_search"),
            py::arg("allowed").noconvert().none(true), py::arg("threads"))
@@ -117,6 +117,8 @@ void register_multi_vector_index(py::module_& m) {
       .def("size", [](const MultiVectorIndex& self) { return without_gil([&] { return self.size(); }); })
       .def("n_alive",
            [](const MultiVectorIndex& self) { return without_gil([&] { return self.n_alive(); }); })
+      .def("removed",
+           [](const MultiVectorIndex& self) { return to_array(without_gil([&] { return self.removed(); })); })
       .def("n_tokens",
            [](const MultiVectorIndex& self) { return without_gil([&] { return self.n_tokens(); }); })
       .def("memory_usage",

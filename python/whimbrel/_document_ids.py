@@ -62,16 +62,17 @@ class DocumentIds:
 
     def rows(self, name: str, ids: Any, size: int, *, missing: bool = False) -> Int64:
         """Numbers of documents; with `missing`, unknown ids are left out, otherwise a KeyError."""
-        values = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        values = ids.tolist() if isinstance(ids, (np.ndarray, np.generic)) else ids
         if isinstance(values, (str, int)):
             values = [values]
         found = []
-        for value in values:
+        for given in values:
+            value = given.item() if isinstance(given, np.generic) else given
             if self.ids is None:
-                number = isinstance(value, int) and 0 <= value < size and value not in self.gone
+                number = type(value) is int and 0 <= value < size and value not in self.gone
                 row = value if number else None
             else:
-                row = self._rows.get(value)
+                row = self._rows.get(value) if type(value) is self.kind else None
             if row is not None:
                 found.append(row)
             elif not missing:

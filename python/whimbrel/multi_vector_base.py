@@ -7,8 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._arrays import as_int
 from ._document_ids import DocumentIds
-from .hnsw_base import _path_bytes
+from .exact import MAX_K
+from .hnsw_base import MAX_EF, _path_bytes
 from .set_encoder import SetEncoder, encoding_dim
 
 if TYPE_CHECKING:
@@ -86,7 +88,6 @@ class MultiVectorBase:
         facts = {
             "encoder": self._encoder.fingerprint,
             "ids": self._ids.ids,
-            "gone": sorted(self._ids.gone),
             "candidates": self._candidates,
             "ef_search": self._ef_search,
         }
@@ -117,8 +118,11 @@ class MultiVectorBase:
         core, metadata = _core.MultiVectorIndex.load(_path_bytes(path), bool(mmap))
         try:
             facts = json.loads(metadata)
-            ids, gone = facts["ids"], [int(row) for row in facts["gone"]]
-            numbers = int(facts["candidates"]), int(facts["ef_search"])
+            ids = facts["ids"]
+            numbers = (
+                as_int("candidates", facts["candidates"], 1, MAX_K),
+                as_int("ef_search", facts["ef_search"], 0, MAX_EF),
+            )
             fingerprint = str(facts["encoder"])
             kinds = {type(id) for id in ids or []}
             if ids is not None and (len(ids) != core.size() or len(kinds) > 1 or not kinds <= {int, str}):
@@ -131,6 +135,10 @@ class MultiVectorBase:
         if width != core.params()["encoding_dim"]:
             raise ValueError(f"encoder: expected width {core.params()['encoding_dim']}, got {width}")
         index = cls.__new__(cls)
-        index._core, index._ids, index._encoder = core, DocumentIds(ids, gone), encoder
+        index._core, index._ids, index._encoder = (
+            core,
+            DocumentIds(ids, core.removed().nonzero()[0].tolist()),
+            encoder,
+        )
         index._candidates, index._ef_search = numbers
         return index

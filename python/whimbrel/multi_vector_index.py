@@ -8,6 +8,7 @@ from typing import Any
 from . import _core
 from ._arrays import as_choice, as_int, as_threads
 from ._document_ids import DocumentIds
+from ._progress import Progress, reporter
 from ._ragged import RaggedLike, as_ragged
 from .hnsw_base import MAX_EF
 from .multi_vector_search import MultiVectorSearch
@@ -67,7 +68,7 @@ class MultiVectorIndex(MultiVectorSearch):
         self._ids = DocumentIds()
         self._candidates, self._ef_search = 200, 0
 
-    def add(self, docs: RaggedLike, ids: Any = None, *, threads: int = 0) -> None:
+    def add(self, docs: RaggedLike, ids: Any = None, *, threads: int = 0, progress: Progress = False) -> None:
         """Append documents: all of them or, if it raises, none.
 
         Parameters
@@ -79,6 +80,8 @@ class MultiVectorIndex(MultiVectorSearch):
             The id of a removed document may be used again.
         threads : int
             Worker threads; 0 uses all. Does not change the index.
+        progress : bool or callable
+            As in `HnswIndex.add`, in documents that are in the graph.
 
         Raises
         ------
@@ -87,13 +90,16 @@ class MultiVectorIndex(MultiVectorSearch):
             ``mmap=True``.
         TypeError
             Arrays that do not hold real numbers, or ids of another kind.
+        CancelledError
+            If the callback returned False.
         """
         sets = as_ragged("docs", docs, self.dim)
         threads, size = as_threads(threads), self._core.size()
         _core.check_ragged("docs", *sets, threads)
         clean = self._ids.prepare(ids, len(sets.offsets) - 1, size)
         encodings = encode(self._encoder, sets, self.encoding_dim, documents=True)
-        self._core.add(encodings, *sets, threads)
+        with reporter(progress, "documents") as callback:
+            self._core.add(encodings, *sets, threads, callback)
         self._ids.append(clean, size)
 
     def add_batches(self, batches: Iterable[Any], *, threads: int = 0) -> int:

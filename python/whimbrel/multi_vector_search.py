@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Int64, as_array, as_int, as_threads
+from ._arrays import Float32, Int64, as_array, as_int, as_threads
 from ._ragged import RaggedLike, as_ragged, as_ragged_or_one
 from .exact import MAX_K
 from .hnsw_base import MAX_EF
@@ -28,6 +28,7 @@ class MultiVectorSearch(MultiVectorBase):
         *,
         ef_search: int | None = None,
         filter: ArrayLike | None = None,
+        carve: float | None = None,
         threads: int = 0,
     ) -> MultiVectorResult:
         """Find the `k` documents of the largest MaxSim among candidates of the graph.
@@ -45,6 +46,9 @@ class MultiVectorSearch(MultiVectorBase):
         filter : array_like, optional
             Ids of the documents that may be returned (unknown ones are ignored), or a boolean for each
             document in the order of addition.
+        carve : float, optional
+            Rank with ``ball_carving(queries, carve)``: faster, and scores are at most those of the queries
+            themselves. The candidates stay those of the queries.
         threads : int
             Worker threads; 0 uses all. Does not change the result.
 
@@ -62,9 +66,12 @@ class MultiVectorSearch(MultiVectorBase):
         sets, single = as_ragged_or_one("queries", queries, self.dim)
         _core.check_ragged("queries", *sets, as_threads(threads))
         encodings = encode(self._encoder, sets, self.encoding_dim, documents=False)
+        ranked: tuple[Float32, Int64] = sets
+        if carve is not None:
+            ranked = _core.ball_carving(*sets, float(carve), as_threads(threads))
         rows, scores = self._core.search(
             encodings,
-            *sets,
+            *ranked,
             as_int("k", k, 1, MAX_K),
             as_int("candidates", self._candidates if candidates is None else candidates, 1, MAX_K),
             as_int("ef_search", self._ef_search if ef_search is None else ef_search, 0, MAX_EF),

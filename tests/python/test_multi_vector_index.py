@@ -55,6 +55,45 @@ def build(docs=DOCS, ids=None, **options):
     return index
 
 
+def as_flat(sets):
+    return np.concatenate(sets), np.cumsum([0, *map(len, sets)])
+
+
+def as_padded(sets):
+    padded = np.full((len(sets), max(map(len, sets)), DIM), np.nan)
+    mask = np.zeros(padded.shape[:2], bool)
+    for i, tokens in enumerate(sets):
+        padded[i, : len(tokens)], mask[i, : len(tokens)] = tokens, True
+    return padded, mask
+
+
+def as_tensors(sets):
+    torch = pytest.importorskip("torch")
+    return [torch.from_numpy(tokens) for tokens in sets]
+
+
+class Exported:
+    """What knows DLPack and nothing else."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+FORMS = [
+    (as_flat, "flat"),
+    (as_padded, "padded"),
+    (as_tensors, "torch"),
+    (lambda sets: [Exported(tokens) for tokens in sets], "dlpack"),
+    (lambda sets: [np.asfortranarray(tokens.astype(np.float64)) for tokens in sets], "float64, by columns"),
+]
+
+
 @pytest.fixture(scope="module")
 def index():
     return build()
@@ -157,7 +196,7 @@ def test_removed_documents_never_return_and_k_others_do():
     gone = np.unique(before)
     index.remove(gone)
     assert len(index) == 800 - len(gone)
-    assert int(gone[0]) not in index
+    assert gone[0] not in index
     ids, _ = index.search(QUERIES, k=10, candidates=20)
     assert not np.isin(ids, gone).any()
     assert np.all(ids >= 0)
@@ -169,6 +208,16 @@ def test_removed_documents_never_return_and_k_others_do():
     true_ids, true_scores = best(QUERIES, DOCS, 12, alive)
     np.testing.assert_array_equal(ids, true_ids)
     np.testing.assert_array_equal(scores, true_scores)
+
+
+def test_ids_that_a_search_returned_can_be_removed_as_they_are():
+    for names in (None, ["a", "b", "c"], [7, 8, 9]):
+        index = build(DOCS[:3], names)
+        found = index.search(DOCS[1], k=3).ids
+        index.remove(found[0])
+        index.remove([found[1]])
+        assert len(index) == 1
+        assert index.search(DOCS[1], k=2).ids.tolist()[0] == found[2]
 
 
 def test_the_id_of_a_removed_document_can_be_used_again():
@@ -269,8 +318,8 @@ def test_damaged_files_are_refused(tmp_path, mmap):
     [
         {"ids": ["a"]},
         {"ids": [1, "b", "c"]},
-        {"gone": None},
-        {"encoder": None, "candidates": "many"},
+        {"candidates": "many"},
+        {"ef_search": -1},
         {"ids": 7},
     ],
 )
@@ -439,3 +488,73 @@ def test_the_file_has_the_sections_of_the_format(tmp_path):
     tags = [data[64 + 32 * i :][:4] for i in range(n_sections)]
     assert data[16:20] == b"MVEC"
     assert tags == [b"PARM", b"META", b"GONE", b"OFFS", b"TOKS", b"SCAL", b"HNSW"]
+
+
+def fde_encoder(seed=0):
+    return wb.FdeEncoder(DIM, k_sim=3, r_reps=10, d_proj=8, seed=seed)
+
+
+def test_fixed_dimensional_encodings_find_nearly_all(tmp_path):
+    index = wb.MultiVectorIndex(DIM, fde_encoder(), store="f32")
+    index.add(DOCS)
+    assert index.encoding_dim == fde_encoder().dim_out == 640
+    true_ids, _ = best(QUERIES, DOCS, 10)
+    for candidates, floor in ((40, 0.85), (150, 0.98)):
+        found = index.search(QUERIES, 10, candidates).ids
+        recall = np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, true_ids, strict=True)]) / 10
+        assert recall >= floor
+    index.save(tmp_path / "a")
+    loaded = wb.MultiVectorIndex.load(tmp_path / "a", fde_encoder(), mmap=True)
+    np.testing.assert_array_equal(loaded.search(QUERIES).ids, index.search(QUERIES).ids)
+    with pytest.raises(ValueError, match=r"encoder: expected '.*; seed 0;.*', got '.*; seed 1;.*'"):
+        wb.MultiVectorIndex.load(tmp_path / "a", fde_encoder(seed=1))
+
+
+@pytest.mark.parametrize("as_sets", [forms[0] for forms in FORMS], ids=[forms[1] for forms in FORMS])
+def test_documents_and_queries_come_in_every_form(as_sets):
+    sets = [*DOCS[:30], np.zeros((0, DIM), np.float32)]
+    index = wb.MultiVectorIndex(DIM, fde_encoder(), store="f32")
+    index.add(as_sets(sets))
+    plain = wb.MultiVectorIndex(DIM, fde_encoder(), store="f32")
+    plain.add(sets)
+    for got, expected in zip(index.search(as_sets(QUERIES), 5), plain.search(QUERIES, 5), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_document_may_be_one_token_or_thousands():
+    long = np.concatenate([*DOCS, *DOCS[:100]])
+    assert len(long) > 5000
+    index = wb.MultiVectorIndex(DIM, fde_encoder(), store="f32")
+    index.add([long, DOCS[0][:1], np.zeros((1, DIM), np.float32)])
+    ids, scores = index.search([long[:3000], np.zeros((2, DIM), np.float32)], k=3)
+    assert ids.tolist() == [[0, 1, 2], [0, 1, 2]]
+    np.testing.assert_allclose(scores[0, 0], 3000, rtol=1e-5)
+    np.testing.assert_array_equal(scores[1], 0)
+
+
+def test_carved_queries_rank_the_same_candidates(index):
+    carved = wb.ball_carving(QUERIES, 0.6)
+    assert carved.offsets[-1] < sum(map(len, QUERIES))
+    ids, scores = index.search(QUERIES, 10, 800, carve=0.6)
+    true_ids, true_scores = best(carved, DOCS, 10)
+    np.testing.assert_array_equal(ids, true_ids)
+    np.testing.assert_array_equal(scores, true_scores)
+    plain = index.search(QUERIES, 800, 30)
+    for got, expected in zip(index.search(QUERIES, 800, 30, carve=1.1), plain, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    with pytest.raises(ValueError, match="threshold: expected a number, got NaN"):
+        index.search(QUERIES, carve=float("nan"))
+
+
+def test_progress_counts_documents_and_can_cancel(tmp_path):
+    reports = []
+    index = build([])
+    index.add(DOCS, progress=lambda done, total: reports.append((done, total)))
+    assert reports[-1] == (800, 800)
+    index.save(tmp_path / "before")
+    with pytest.raises(wb.CancelledError):
+        index.add(DOCS, progress=lambda done, total: False)
+    with pytest.raises(RuntimeError, match="index: expected no call from the progress function"):
+        index.add(DOCS, progress=lambda done, total: len(index))
+    index.save(tmp_path / "after")
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()

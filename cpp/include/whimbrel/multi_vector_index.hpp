@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "whimbrel/byte_io.hpp"
 #include "whimbrel/hnsw.hpp"
@@ -48,6 +49,7 @@ class MultiVectorIndex {
   MultiVectorIndex& operator=(MultiVectorIndex&&) noexcept;
 
   /// Append documents with their encodings: all of them or, if it throws, none.
+  /// @param progress  in documents; must not call the index
   /// @throws std::invalid_argument wrong shapes or values, or an index that was loaded with mmap
   void add(MatrixView<const float> encodings, const RaggedView& docs, std::size_t threads = 0,
            ProgressFn progress = {});
@@ -66,6 +68,7 @@ class MultiVectorIndex {
 
   std::size_t size() const;  ///< documents added, removed ones too
   std::size_t n_alive() const;
+  std::vector<std::uint8_t> removed() const;  ///< one per document, 1 if it was removed
   std::size_t n_tokens() const;
   bool mapped() const;
   MultiVectorParams params() const;

@@ -62,7 +62,7 @@ HnswIndex read_graph(ContainerReader& reader) {
 }  // namespace
 
 void MultiVectorIndex::save(const std::string& path, std::span<const char> metadata) const {
-  const std::shared_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.read();
   const Impl& index = *impl_;
   const Params params{index.params.dim, index.params.encoding_dim, index.removed.size(),
                       static_cast<std::uint32_t>(index.params.store), 0};
@@ -102,9 +102,9 @@ MultiVectorIndex::Loaded MultiVectorIndex::load(const std::string& path, bool mm
     for (const char c : removed) {
       if (c != 0 && c != 1) damaged("marks that are 0 or 1");
       impl->removed.push_back(static_cast<std::uint8_t>(c));
-      impl->n_removed += static_cast<std::size_t>(c);
     }
     read_token_sections(reader, p.n_docs, map, impl->tokens.impl());
+    impl->mark_new();
     impl->graph = read_graph(reader);
     reader.finish();
     impl->params.graph = impl->graph.params();

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <mutex>
-#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -35,12 +33,16 @@ class Search {
   Search(const MultiVectorIndex::Impl& index, MatrixView<const float> encodings, const RaggedView& queries,
          const MultiVectorSearch& params)
       : index_(index), encodings_(encodings), queries_(queries), params_(params) {
-    const TokenStore::Impl& tokens = index.tokens.impl();
-    allowed_.resize(index.removed.size());
-    for (std::size_t doc = 0; doc < allowed_.size(); ++doc) {
-      allowed_[doc] = index.removed[doc] == 0 && tokens.offsets[doc] < tokens.offsets[doc + 1] &&
-                      (params.allowed.empty() || params.allowed[doc] != 0);
-      if (allowed_[doc] != 0) all_allowed_.push_back(static_cast<std::int64_t>(doc));
+    if (params.allowed.empty()) {
+      allowed_ = index.findable;
+      n_allowed_ = index.n_findable;
+    } else {
+      own_allowed_ = index.findable;
+      for (std::size_t doc = 0; doc < own_allowed_.size(); ++doc) {
+        own_allowed_[doc] &= static_cast<std::uint8_t>(params.allowed[doc] != 0);
+        n_allowed_ += own_allowed_[doc];
+      }
+      allowed_ = own_allowed_;
     }
   }
 
@@ -66,18 +68,24 @@ class Search {
 
  private:
   Candidates find_candidates() const {
-    const std::size_t n = allowed_.size(), n_allowed = all_allowed_.size();
+    const std::size_t n = allowed_.size();
     const std::size_t wanted = std::max(params_.candidates, params_.k);
     // So many of the nearest that `wanted` of them are allowed, if the allowed ones are spread evenly. Unless
     // these are fewer than all allowed ones, the graph saves nothing.
     std::size_t fetch = wanted;
-    if (wanted < n_allowed) {
-      const double share = static_cast<double>(n_allowed) / static_cast<double>(n);
+    if (wanted < n_allowed_) {
+      const double share = static_cast<double>(n_allowed_) / static_cast<double>(n);
       fetch = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted) / share));
     }
-    const bool use_graph = fetch < n_allowed;
-    std::vector<std::int64_t> near;
+    const bool use_graph = fetch < n_allowed_;
+    std::vector<std::int64_t> near, all;
     if (use_graph) near = search_graph(fetch);
+    const auto all_allowed = [&]() -> const std::vector<std::int64_t>& {
+      if (all.empty())
+        for (std::size_t doc = 0; doc < n; ++doc)
+          if (allowed_[doc] != 0) all.push_back(static_cast<std::int64_t>(doc));
+      return all;
+    };
 
     Candidates found;
     for (std::size_t q = 0; q < queries_.size(); ++q) {
@@ -87,9 +95,9 @@ class Search {
           const std::int64_t id = near[q * fetch + i];
           if (id >= 0 && allowed_[static_cast<std::size_t>(id)] != 0) found.ids.push_back(id);
         }
-        if (found.ids.size() - before < std::min(params_.k, n_allowed)) {
+        if (found.ids.size() - before < std::min(params_.k, n_allowed_)) {
           found.ids.resize(before);
-          found.ids.insert(found.ids.end(), all_allowed_.begin(), all_allowed_.end());
+          found.ids.insert(found.ids.end(), all_allowed().begin(), all_allowed().end());
         }
         // Equal scores are kept by number, and neighbors in memory are read faster.
         std::sort(found.ids.begin() + static_cast<std::ptrdiff_t>(before), found.ids.end());
@@ -111,8 +119,9 @@ class Search {
   MatrixView<const float> encodings_;
   const RaggedView& queries_;
   const MultiVectorSearch& params_;
-  std::vector<std::uint8_t> allowed_;
-  std::vector<std::int64_t> all_allowed_;
+  std::span<const std::uint8_t> allowed_;  // one per document
+  std::vector<std::uint8_t> own_allowed_;  // behind it if there is a filter
+  std::size_t n_allowed_ = 0;
 };
 
 void check_encodings(MatrixView<const float> encodings, std::size_t dim, std::size_t n, std::size_t threads) {
@@ -134,9 +143,10 @@ MultiVectorIndex& MultiVectorIndex::operator=(MultiVectorIndex&&) noexcept = def
 void MultiVectorIndex::add(MatrixView<const float> encodings, const RaggedView& docs, std::size_t threads,
                            ProgressFn progress) {
   check_encodings(encodings, impl_->params.encoding_dim, docs.size(), threads);
-  const std::unique_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.write();
   const std::size_t before = impl_->removed.size();
   impl_->removed.reserve(before + docs.size());
+  impl_->findable.reserve(before + docs.size());
   impl_->tokens.add(docs, threads);
   try {
     impl_->graph.add(encodings, {.threads = threads, .progress = std::move(progress)});
@@ -144,7 +154,7 @@ void MultiVectorIndex::add(MatrixView<const float> encodings, const RaggedView& 
     impl_->tokens.impl().truncate(before);
     throw;
   }
-  impl_->removed.resize(before + docs.size());
+  impl_->mark_new();
 }
 
 void MultiVectorIndex::search(MatrixView<const float> encodings, const RaggedView& queries,
@@ -153,7 +163,7 @@ void MultiVectorIndex::search(MatrixView<const float> encodings, const RaggedVie
   check_cols("queries", queries.tokens, impl_->params.dim);
   check_offsets("queries", queries.offsets, queries.tokens.rows);
   check_encodings(encodings, impl_->params.encoding_dim, queries.size(), params.threads);
-  const std::shared_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.read();
   if (!params.allowed.empty() && params.allowed.size() != impl_->removed.size())
     throw std::invalid_argument("filter: expected one value per document, " +
                                 std::to_string(impl_->removed.size()) + ", got " +
@@ -162,25 +172,32 @@ void MultiVectorIndex::search(MatrixView<const float> encodings, const RaggedVie
 }
 
 void MultiVectorIndex::remove(std::span<const std::int64_t> ids) {
-  const std::unique_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.write();
   for (const std::int64_t id : ids)
     if (id < 0 || id >= static_cast<std::int64_t>(impl_->removed.size()))
       throw std::out_of_range("ids: expected documents of the index, got " + std::to_string(id));
   for (const std::int64_t id : ids) {
-    std::uint8_t& removed = impl_->removed[static_cast<std::size_t>(id)];
-    impl_->n_removed += removed == 0;
-    removed = 1;
+    const auto doc = static_cast<std::size_t>(id);
+    impl_->n_removed += impl_->removed[doc] == 0;
+    impl_->n_findable -= impl_->findable[doc];
+    impl_->removed[doc] = 1;
+    impl_->findable[doc] = 0;
   }
 }
 
 std::size_t MultiVectorIndex::size() const {
-  const std::shared_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.read();
   return impl_->removed.size();
 }
 
 std::size_t MultiVectorIndex::n_alive() const {
-  const std::shared_lock lock(impl_->mutex);
+  const auto lock = impl_->mutex.read();
   return impl_->removed.size() - impl_->n_removed;
+}
+
+std::vector<std::uint8_t> MultiVectorIndex::removed() const {
+  const auto lock = impl_->mutex.read();
+  return impl_->removed;
 }
 
 std::size_t MultiVectorIndex::n_tokens() const { return impl_->tokens.n_tokens(); }
@@ -188,8 +205,9 @@ bool MultiVectorIndex::mapped() const { return impl_->tokens.impl().map != nullp
 MultiVectorParams MultiVectorIndex::params() const { return impl_->params; }
 
 std::size_t MultiVectorIndex::memory_usage() const {
-  const std::shared_lock lock(impl_->mutex);
-  return impl_->graph.memory_usage() + impl_->tokens.memory_usage() + impl_->removed.size();
+  const auto lock = impl_->mutex.read();
+  return impl_->graph.memory_usage() + impl_->tokens.memory_usage() + impl_->removed.size() +
+         impl_->findable.size();
 }
 
 }  // namespace whimbrel
