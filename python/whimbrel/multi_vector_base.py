@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _core
 from ._arrays import as_int
 from ._document_ids import DocumentIds
@@ -135,10 +137,7 @@ class MultiVectorBase:
         if width != core.params()["encoding_dim"]:
             raise ValueError(f"encoder: expected width {core.params()['encoding_dim']}, got {width}")
         index = cls.__new__(cls)
-        index._core, index._ids, index._encoder = (
-            core,
-            DocumentIds(ids, core.removed().nonzero()[0].tolist()),
-            encoder,
-        )
+        gone = np.flatnonzero(core.removed()).tolist()
+        index._core, index._ids, index._encoder = core, DocumentIds(ids, gone), encoder
         index._candidates, index._ef_search = numbers
         return index
