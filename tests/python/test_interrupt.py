@@ -110,6 +110,15 @@ def test_a_callback_cancels_by_returning_false(many):
     assert index.dumps() == twin.dumps()
 
 
+def test_a_callback_cancels_with_the_last_report(many):
+    index = wb.HnswIndex.build(many[:300])
+    before = index.dumps()
+    with pytest.raises(wb.CancelledError):  # so short a call that it reports once
+        index.add(many[300:600], progress=lambda done, total: done < total)
+    assert index.dumps() == before
+    assert index.validate() == (0, 0, 0)
+
+
 def test_a_callback_cancels_by_raising(many):
     class EnoughError(Exception):
         pass
