@@ -87,6 +87,11 @@ py::tuple search(const MultiVectorIndex& self, const Floats& encodings, const Fl
   return py::make_tuple(ids, scores);
 }
 
+void compress(MultiVectorIndex& self, std::uint64_t seed, std::size_t threads, const py::object& progress) {
+  const ProgressFn report = make_progress(progress);
+  without_gil([&] { self.compress(seed, threads, report); });
+}
+
 void remove(MultiVectorIndex& self, const Ints& ids) {
   const auto rows = as_vector(ids);
   without_gil([&] { self.remove(rows); });
@@ -113,6 +118,9 @@ void register_multi_vector_index(py::module_& m) {
            py::arg("offsets").noconvert(), py::arg("k"), py::arg("candidates"), py::arg("ef_search"),
            py::arg("allowed").noconvert().none(true), py::arg("threads"))
       .def("remove", &remove, py::arg("ids").noconvert())
+      .def("compress", &compress, py::arg("seed"), py::arg("threads"), py::arg("progress"))
+      .def("compressed",
+           [](const MultiVectorIndex& self) { return without_gil([&] { return self.compressed(); }); })
       .def("params", &params_dict)
       .def("size", [](const MultiVectorIndex& self) { return without_gil([&] { return self.size(); }); })
       .def("n_alive",

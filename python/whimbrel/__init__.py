@@ -16,6 +16,7 @@ from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
+from .lemur import LemurEncoder
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
@@ -36,6 +37,7 @@ __all__ = [
     "HnswStats",
     "HnswValidation",
     "KnnResult",
+    "LemurEncoder",
     "LidReport",
     "MultiVectorIndex",
     "MultiVectorResult",

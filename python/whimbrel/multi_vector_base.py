@@ -59,6 +59,11 @@ class MultiVectorBase:
         return self._core.params()["store"]
 
     @property
+    def compressed(self) -> bool:
+        """Whether encodings are codes; see `MultiVectorIndex.compress`."""
+        return self._core.compressed()
+
+    @property
     def encoder(self) -> SetEncoder:
         """What makes one vector of a set."""
         return self._encoder

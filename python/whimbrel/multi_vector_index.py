@@ -87,7 +87,7 @@ class MultiVectorIndex(MultiVectorSearch):
         ------
         ValueError
             Wrong shapes, offsets or values, ids that are in the index or come twice, an index loaded with
-            ``mmap=True``.
+            ``mmap=True`` or compressed.
         TypeError
             Arrays that do not hold real numbers, or ids of another kind.
         CancelledError
@@ -120,6 +120,31 @@ class MultiVectorIndex(MultiVectorSearch):
             docs, ids = batch if isinstance(batch, tuple) else (batch, None)
             self.add(docs, ids, threads=threads)
         return self._core.size() - before
+
+    def compress(self, *, seed: int = 0, threads: int = 0, progress: Progress = False) -> None:
+        """Keep a byte for every 8 coordinates of the encodings, 1/32 of their size, from now on [1]_.
+
+        Codes are those of a product quantizer, trained on the documents of the index. Searches follow the
+        links by them and rank exactly as before; a few more candidates make up for what they blur, see
+        `tune`. The index takes no more documents then.
+
+        Parameters
+        ----------
+        seed : int
+            Decides which documents the quantizer is trained on.
+        threads : int
+            Worker threads; 0 uses all. Does not change the codes.
+        progress : bool or callable
+            As in `add`.
+
+        Raises
+        ------
+        ValueError
+            No documents, or a compressed index.
+        """
+        seed, threads = as_int("seed", seed, 0, MAX_SEED), as_threads(threads)
+        with reporter(progress, "documents") as callback:
+            self._core.compress(seed, threads, callback)
 
     def remove(self, ids: Any) -> None:
         """Never return these documents again; their room is not freed. One id, or several.

@@ -50,7 +50,7 @@ class MultiVectorIndex {
 
   /// Append documents with their encodings: all of them or, if it throws, none.
   /// @param progress  in documents; must not call the index
-  /// @throws std::invalid_argument wrong shapes or values, or an index that was loaded with mmap
+  /// @throws std::invalid_argument wrong shapes or values, an index that was loaded with mmap or compressed
   void add(MatrixView<const float> encodings, const RaggedView& docs, std::size_t threads = 0,
            ProgressFn progress = {});
 
@@ -65,6 +65,13 @@ class MultiVectorIndex {
   /// Never return these documents again. Their room is not freed.
   /// @throws std::out_of_range, with nothing changed, for a number that does not exist
   void remove(std::span<const std::int64_t> ids);
+
+  /// Keep encodings as codes of a product quantizer from now on: a byte for every 8 coordinates, and 1 kB per
+  /// coordinate for its codebook, which is trained on the documents (thousands are a good sample). Links stay
+  /// as they are; searches follow them by the codes, and rank exactly as before. Takes no additions then.
+  /// @throws std::invalid_argument an index without documents, or a compressed one
+  void compress(std::uint64_t seed = 0, std::size_t threads = 0, const ProgressFn& progress = {});
+  bool compressed() const;
 
   std::size_t size() const;  ///< documents added, removed ones too
   std::size_t n_alive() const;

@@ -17,6 +17,11 @@ namespace whimbrel {
 struct HnswIndex::Impl {
   Impl(std::size_t dim, const HnswParams& params) : graph(dim, params) {}
 
+  /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
+  void drop_vectors() { graph.vectors.resize(0); }
+  bool has_vectors() const { return graph.vectors.size() == graph.size(); }
+  static HnswIndex load(const ByteSource& source, bool with_vectors);
+
   Graph graph;
   IdMap ids;
   double build_seconds = 0;

@@ -1,6 +1,8 @@
 // The index as a container file (cpp/FORMAT.md, "Sections of a multi-vector index"), and back, trusting
 // nothing.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <memory>
 #include <shared_mutex>
 #include <string>
@@ -11,6 +13,7 @@
 #include "base/file_io.hpp"
 #include "base/file_map.hpp"
 #include "exact/token_file.hpp"
+#include "hnsw/impl.hpp"
 #include "pipelines/multi_vector_impl.hpp"
 
 namespace whimbrel {
@@ -18,13 +21,13 @@ namespace {
 
 constexpr Tag kKind = make_tag("MVEC");
 constexpr Tag kParams = make_tag("PARM"), kMeta = make_tag("META"), kRemoved = make_tag("GONE"),
-              kGraph = make_tag("HNSW");
+              kGraph = make_tag("HNSW"), kBook = make_tag("BOOK"), kCodes = make_tag("CODE");
 constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 /// The section PARM, byte for byte.
 struct Params {
   std::uint64_t dim, encoding_dim, n_docs;
-  std::uint32_t store, reserved;
+  std::uint32_t store, compressed;
 };
 static_assert(sizeof(Params) == 32);
 
@@ -44,7 +47,7 @@ std::string read_bytes(ContainerReader& reader, Tag tag, std::uint64_t length) {
 }
 
 /// A section that is a container itself.
-HnswIndex read_graph(ContainerReader& reader) {
+HnswIndex read_graph(ContainerReader& reader, bool with_vectors) {
   const std::uint64_t length = reader.length(kGraph);
   reader.open(kGraph, length);
   std::uint64_t left = length;
@@ -54,9 +57,39 @@ HnswIndex read_graph(ContainerReader& reader) {
     left -= n;
     return n;
   };
-  HnswIndex graph = HnswIndex::load(source);
+  HnswIndex graph = HnswIndex::Impl::load(source, with_vectors);
   reader.close();
   return graph;
+}
+
+void append_codes(const CompressedEncodings& codes, std::vector<SectionToWrite>& sections) {
+  const std::vector<float>& book = codes.quantizer.codebook();
+  sections.push_back({kBook, false, book.size() * sizeof(float),
+                      [&book](const ByteSink& out) { out(book.data(), book.size() * sizeof(float)); }});
+  sections.push_back({kCodes, false, codes.codes.bytes(), [&codes](const ByteSink& out) {
+                        codes.codes.for_each_run([&](const std::uint8_t* data, std::size_t n) {
+                          out(data, n * codes.codes.stride());
+                        });
+                      }});
+}
+
+CompressedEncodings read_codes(ContainerReader& reader, std::size_t dim, std::size_t n_docs) {
+  const std::size_t groups = ProductQuantizer::groups(dim);
+  const std::string bytes = read_bytes(
+      reader, kBook, groups * ProductQuantizer::kGroup * ProductQuantizer::kCentroids * sizeof(float));
+  std::vector<float> book(bytes.size() / sizeof(float));
+  std::memcpy(book.data(), bytes.data(), bytes.size());
+  for (const float x : book)
+    if (!std::isfinite(x)) damaged("a finite codebook");
+  CompressedEncodings out(ProductQuantizer(dim, std::move(book)));
+  reader.open(kCodes, std::uint64_t{n_docs} * groups);
+  const std::size_t step = std::max<std::size_t>(1, kPiece / groups);
+  for (std::size_t i = 0; i < n_docs; ++i) {
+    if (i % step == 0) out.codes.resize(std::min(n_docs, i + step), n_docs);
+    reader.read(out.codes.row(i), groups);
+  }
+  reader.close();
+  return out;
 }
 
 }  // namespace
@@ -65,7 +98,7 @@ void MultiVectorIndex::save(const std::string& path, std::span<const char> metad
   const auto lock = impl_->mutex.read();
   const Impl& index = *impl_;
   const Params params{index.params.dim, index.params.encoding_dim, index.removed.size(),
-                      static_cast<std::uint32_t>(index.params.store), 0};
+                      static_cast<std::uint32_t>(index.params.store), index.codes.has_value()};
   std::uint64_t graph_length = 0;
   index.graph.save([&](const void*, std::size_t size) { graph_length += size; });
   std::vector<SectionToWrite> sections{
@@ -75,6 +108,7 @@ void MultiVectorIndex::save(const std::string& path, std::span<const char> metad
        [&](const ByteSink& out) { out(index.removed.data(), index.removed.size()); }}};
   const std::shared_lock tokens_lock(index.tokens.impl().mutex);
   append_token_sections(index.tokens.impl(), sections);
+  if (index.codes) append_codes(*index.codes, sections);
   sections.push_back({kGraph, false, graph_length, [&](const ByteSink& out) { index.graph.save(out); }});
   write_file_atomically(path, [&](const ByteSink& sink) { write_container(kKind, sections, sink); });
 }
@@ -90,6 +124,7 @@ MultiVectorIndex::Loaded MultiVectorIndex::load(const std::string& path, bool mm
     reader.open(kParams, sizeof p);
     reader.read(&p, sizeof p);
     reader.close();
+    if (p.compressed > 1) damaged("encodings as vectors or as codes");
     if (p.store > static_cast<std::uint32_t>(TokenType::kInt8)) damaged("a known type of tokens");
     MultiVectorParams params{p.dim, p.encoding_dim, static_cast<TokenType>(p.store)};
     try {
@@ -105,7 +140,8 @@ MultiVectorIndex::Loaded MultiVectorIndex::load(const std::string& path, bool mm
     }
     read_token_sections(reader, p.n_docs, map, impl->tokens.impl());
     impl->mark_new();
-    impl->graph = read_graph(reader);
+    if (p.compressed != 0) impl->codes.emplace(read_codes(reader, p.encoding_dim, p.n_docs));
+    impl->graph = read_graph(reader, p.compressed == 0);
     reader.finish();
     impl->params.graph = impl->graph.params();
     if (impl->graph.size() != p.n_docs || impl->graph.dim() != p.encoding_dim ||

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/index_mutex.hpp"
 #include "exact/token_rows.hpp"
+#include "pipelines/compressed_encodings.hpp"
 #include "whimbrel/hnsw.hpp"
 #include "whimbrel/multi_vector_index.hpp"
 #include "whimbrel/token_store.hpp"
@@ -19,8 +21,9 @@ struct MultiVectorIndex::Impl {
   MultiVectorParams params;
   HnswIndex graph;
   TokenStore tokens;
-  std::vector<std::uint8_t> removed;   // one per document: 1 if it was removed
-  std::vector<std::uint8_t> findable;  // one per document: 1 if it is there and has tokens
+  std::optional<CompressedEncodings> codes;  // instead of the vectors of the graph
+  std::vector<std::uint8_t> removed;         // one per document: 1 if it was removed
+  std::vector<std::uint8_t> findable;        // one per document: 1 if it is there and has tokens
   std::size_t n_removed = 0, n_findable = 0;
   mutable IndexMutex mutex;
 

@@ -14,6 +14,7 @@
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
 #include "exact/token_rows.hpp"
+#include "hnsw/impl.hpp"
 #include "pipelines/multi_vector_impl.hpp"
 #include "whimbrel/maxsim.hpp"
 
@@ -109,9 +110,13 @@ class Search {
 
   std::vector<std::int64_t> search_graph(std::size_t fetch) const {
     std::vector<std::int64_t> ids(queries_.size() * fetch);
-    std::vector<float> distances(ids.size());
-    index_.graph.search(encodings_, {fetch, params_.ef_search, params_.threads, params_.progress}, ids.data(),
-                        distances.data());
+    const SearchParams params{fetch, params_.ef_search, params_.threads, params_.progress};
+    if (index_.codes) {
+      index_.codes->search(index_.graph, encodings_, params, ids.data());
+    } else {
+      std::vector<float> distances(ids.size());
+      index_.graph.search(encodings_, params, ids.data(), distances.data());
+    }
     return ids;
   }
 
@@ -144,6 +149,7 @@ void MultiVectorIndex::add(MatrixView<const float> encodings, const RaggedView& 
                            ProgressFn progress) {
   check_encodings(encodings, impl_->params.encoding_dim, docs.size(), threads);
   const auto lock = impl_->mutex.write();
+  if (impl_->codes) throw std::invalid_argument("docs: expected an index whose encodings are not compressed");
   const std::size_t before = impl_->removed.size();
   impl_->removed.reserve(before + docs.size());
   impl_->findable.reserve(before + docs.size());
@@ -155,6 +161,19 @@ void MultiVectorIndex::add(MatrixView<const float> encodings, const RaggedView& 
     throw;
   }
   impl_->mark_new();
+}
+
+void MultiVectorIndex::compress(std::uint64_t seed, std::size_t threads, const ProgressFn& progress) {
+  const auto lock = impl_->mutex.write();
+  if (impl_->codes) throw std::invalid_argument("index: expected encodings that are not compressed yet");
+  if (impl_->removed.empty()) throw std::invalid_argument("index: expected documents, got none");
+  impl_->codes.emplace(compress_encodings(impl_->graph, seed, threads, progress));
+  impl_->graph.impl().drop_vectors();
+}
+
+bool MultiVectorIndex::compressed() const {
+  const auto lock = impl_->mutex.read();
+  return impl_->codes.has_value();
 }
 
 void MultiVectorIndex::search(MatrixView<const float> encodings, const RaggedView& queries,
@@ -207,7 +226,7 @@ MultiVectorParams MultiVectorIndex::params() const { return impl_->params; }
 std::size_t MultiVectorIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   return impl_->graph.memory_usage() + impl_->tokens.memory_usage() + impl_->removed.size() +
-         impl_->findable.size();
+         impl_->findable.size() + (impl_->codes ? impl_->codes->bytes() : 0);
 }
 
 }  // namespace whimbrel
