@@ -10,15 +10,22 @@ except ModuleNotFoundError as error:
         "(or `pip install -e .`), and do not import it from the source tree"
     ) from error
 
+from .ball_carving import ball_carving
 from .exact import KnnResult, knn
 from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .library import get_cmake_dir, get_include
+from .lemur import LemurEncoder
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
+from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
+from .multi_vector_index import MultiVectorIndex
+from .multi_vector_results import MultiVectorResult, TunedSearch
 from .order import ORDERS, insertion_order, named_order
+from .set_encoder import SetEncoder
+from .token_store import TokenStore
 from .vector_files import read_vectors, write_vectors
 
 __all__ = [
@@ -31,12 +38,19 @@ __all__ = [
     "HnswStats",
     "HnswValidation",
     "KnnResult",
+    "LemurEncoder",
     "LidReport",
+    "MultiVectorIndex",
+    "MultiVectorResult",
     "SearchCounts",
     "SearchResult",
+    "SetEncoder",
+    "TokenStore",
+    "TunedSearch",
     "__version__",
     "active_isa",
     "available_isas",
+    "ball_carving",
     "distance_to_mean",
     "estimate_lid",
     "get_cmake_dir",
@@ -44,6 +58,9 @@ __all__ = [
     "insertion_order",
     "knn",
     "lid_report",
+    "maxsim",
+    "maxsim_matrix",
+    "maxsim_pairs",
     "named_order",
     "read_vectors",
     "write_vectors",

@@ -111,7 +111,11 @@ def lid(args: Namespace) -> None:
 
 def demo(args: Namespace) -> None:
     """Run the main job on the documentation of the installed Python."""
-    from .demo import run_demo  # a command of its own size, with imports nobody else needs
+    # A command of its own size, with imports nobody else needs.
+    if args.task == "multivector":
+        from .demo_multi_vector import run_demo
+    else:
+        from .demo import run_demo
 
     run_demo(args.passages, args.threads)
 

@@ -27,6 +27,20 @@ def knn(data, queries=None, k=10, metric="l2"):
     return order, np.take_along_axis(all_distances, order, axis=1)
 
 
+def maxsim(queries, docs, normalize=False):
+    """Scores of sets, (q, n): the sum over query tokens of the largest inner product; -inf without tokens."""
+    scores = np.empty((len(queries), len(docs)))
+    for i, query in enumerate(queries):
+        for j, doc in enumerate(docs):
+            if len(doc) == 0:
+                scores[i, j] = -np.inf
+                continue
+            products = np.asarray(query, np.float64) @ np.asarray(doc, np.float64).T
+            score = products.max(axis=1).sum()
+            scores[i, j] = score / max(len(query), 1) if normalize else score
+    return scores
+
+
 def recall(found, true):
     """Mean share of the true ids that were found."""
     return np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, true, strict=True)]) / true.shape[1]

@@ -130,8 +130,11 @@ class WHIMBREL_API HnswIndex {
   static HnswIndex load(const std::string& path);
   static HnswIndex load(const ByteSource& source);
 
- private:
   struct Impl;
+  const Impl& impl() const noexcept { return *impl_; }
+  Impl& impl() noexcept { return *impl_; }
+
+ private:
   explicit HnswIndex(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };

@@ -16,6 +16,8 @@ enum class RandomPurpose : std::uint64_t {
   kFdeSignProjection = 17,
   kFdeCountSketch = 18,
   kFdeFinalSketch = 19,
+  kLemurFeature = 24,
+  kQuantizerSample = 28,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

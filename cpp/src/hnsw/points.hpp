@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "base/bfloat16.hpp"
@@ -52,6 +53,20 @@ struct Points {
     }
     return found;
   }
+};
+
+/// Codes of a product quantizer. A query is a table: 256 distances for each group of coordinates that counts.
+template <>
+struct Points<std::uint8_t> {
+  kernels::RowBlocks<std::uint8_t> rows;
+  std::span<const std::uint32_t> groups;
+
+  Points(const BlockRows<std::uint8_t>& rows_, std::span<const std::uint32_t> groups_)
+      : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, groups(groups_) {}
+
+  void distances(const float* table, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept;
+  std::size_t distances_below(const float* table, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const noexcept;
 };
 
 inline Points<float> vector_points(const Graph& graph) {
