@@ -7,6 +7,7 @@
 
 #include "base/bfloat16.hpp"
 #include "hnsw/graph.hpp"
+#include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
 
@@ -51,6 +52,24 @@ struct Points {
       found += out[i] < bound;
     }
     return found;
+  }
+};
+
+/// Rows in the caller's order of coordinates, measured in canonical arithmetic: what is chosen among them is
+/// the same on every instruction set and device.
+struct CanonicalPoints {
+  MatrixView<const float> rows;
+  kernels::PairKernel kernel;
+  std::size_t dim;
+
+  CanonicalPoints(MatrixView<const float> rows_, Metric metric)
+      : rows(rows_),
+        kernel(kernels::metric_kernels(kernels::active_table(), metric).canonical),
+        dim(rows_.cols) {}
+
+  const float* query(std::uint32_t node, float*) const noexcept { return rows.row(node); }
+  void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+    for (std::size_t i = 0; i < n; ++i) out[i] = kernel(query, rows.row(nodes[i]), dim);
   }
 };
 

@@ -6,8 +6,8 @@ namespace whimbrel {
 namespace {
 
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
-template <class T>
-bool dominated(const Points<T>& points, Candidate c, Selection& selection) {
+template <class P>
+bool dominated(const P& points, Candidate c, Selection& selection) {
   constexpr std::size_t kGroup =
       4;  // of the kernel; the nearest kept nodes, which decide most often, come first
   const auto& kept = selection.kept_nodes;
@@ -25,8 +25,8 @@ bool dominated(const Points<T>& points, Candidate c, Selection& selection) {
 
 }  // namespace
 
-template <class T>
-void select_neighbors(const Points<T>& points, std::span<const Candidate> candidates, std::size_t max_kept,
+template <class P>
+void select_neighbors(const P& points, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection& out) {
   out.query.resize(points.dim);
   out.kept.clear();
@@ -53,5 +53,7 @@ template void select_neighbors(const Points<float>&, std::span<const Candidate>,
                                Selection&);
 template void select_neighbors(const Points<kernels::Bf16>&, std::span<const Candidate>, std::size_t,
                                std::size_t, Selection&);
+template void select_neighbors(const CanonicalPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection&);
 
 }  // namespace whimbrel
