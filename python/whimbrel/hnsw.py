@@ -184,14 +184,8 @@ class HnswIndex(HnswSearch):
         exact: bool,
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
-        params = self._core.params()
         threads = as_threads(threads)
-        options = {
-            "seed": params["seed"],
-            "metric": params["metric"],
-            "threads": threads,
-            "progress": progress,
-        }
+        options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if exact:

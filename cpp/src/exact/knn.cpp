@@ -47,6 +47,8 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::size_t kFewQueries = 8;
 /// Queries of a chunk that scans.
 constexpr std::size_t kScanChunk = 16;
+/// A row that will be settled is fetched while so many before it are.
+constexpr std::size_t kAhead = 2;
 /// Rows per segment, and the groups of queries that each thread must have to do without segments.
 constexpr std::size_t kSegmentRows = 4096;
 constexpr std::size_t kGroupsPerThread = 8;
@@ -394,7 +396,9 @@ class Knn {
     std::vector<Scored> nearest;
     const auto kth = [&] { return n_found > 0 ? nearest[n_found - 1].score : -kInf; };
     bool certain = best.bound() == kInf;  // nothing was dropped
-    for (const Scored& proposal : proposals) {
+    for (std::size_t i = 0; i < proposals.size(); ++i) {
+      const Scored& proposal = proposals[i];
+      if (i + kAhead < proposals.size()) fetch_rows(proposals[i + kAhead].id, proposals[i + kAhead].id + 1);
       if (nearest.size() >= n_found && certificate.nearest(proposal.score) > kth()) {
         certain = true;
         break;

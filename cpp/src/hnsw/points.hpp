@@ -68,6 +68,9 @@ struct CanonicalPoints {
         dim(rows_.cols) {}
 
   const float* query(std::uint32_t node, float*) const noexcept { return rows.row(node); }
+  void prefetch(std::uint32_t node) const noexcept {
+    for (std::size_t j = 0; j < dim; j += kCacheLine / sizeof(float)) __builtin_prefetch(rows.row(node) + j);
+  }
   void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
     for (std::size_t i = 0; i < n; ++i) out[i] = kernel(query, rows.row(nodes[i]), dim);
   }

@@ -5,6 +5,9 @@
 namespace whimbrel {
 namespace {
 
+/// Candidates whose rows come from anywhere are fetched while so many before them are looked at.
+constexpr std::size_t kAhead = 2;
+
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
 template <class P>
 bool dominated(const P& points, Candidate c, Selection& selection) {
@@ -32,8 +35,11 @@ void select_neighbors(const P& points, std::span<const Candidate> candidates, st
   out.kept.clear();
   out.pruned.clear();
   out.kept_nodes.clear();
-  for (const Candidate c : candidates) {
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate c = candidates[i];
     if (out.kept.size() == max_kept) break;
+    if constexpr (requires { points.prefetch(c.node()); })
+      if (i + kAhead < candidates.size()) points.prefetch(candidates[i + kAhead].node());
     if (dominated(points, c, out)) {
       if (out.pruned.size() < min_kept) out.pruned.push_back(c);
     } else {
