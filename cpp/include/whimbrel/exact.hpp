@@ -35,4 +35,11 @@ WHIMBREL_API void knn(MatrixView<const float> data, MatrixView<const float> quer
 WHIMBREL_API void knn_self(MatrixView<const float> data, const KnnParams& params, std::int64_t* ids,
                            float* distances);
 
+/// The same for the rows from `first` on, each of which finds only rows before itself: row i those of [0, i).
+///
+/// @param ids, distances  (data.rows - first, params.k)
+/// @throws std::invalid_argument also if first > data.rows
+WHIMBREL_API void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params,
+                              std::int64_t* ids, float* distances);
+
 }  // namespace whimbrel
