@@ -223,7 +223,7 @@ def run() -> None:
         chosen: list[tuple[str, Any]] = [
             ("FDE (20, 4, 8)", wb.FdeEncoder(token_sets.DIM, 4, 20, 8)),
             ("FDE (20, 5, 16)", wb.FdeEncoder(token_sets.DIM, 5, 20, 16)),
-            ("LEMUR 1,024, query tokens", wb.LemurEncoder(sample, 1024)),
+            ("LEMUR 2,048", wb.LemurEncoder(sets.documents, 2048)),
         ]
         for name, encoder in chosen:
             harness.log(name)

