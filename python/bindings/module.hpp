@@ -10,6 +10,7 @@ namespace py = pybind11;
 namespace whimbrel::python {
 
 void register_exact(py::module_& m);
+void register_fde(py::module_& m);
 void register_hnsw(py::module_& m);
 void register_lid(py::module_& m);
 

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "whimbrel/fde.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
 
@@ -35,6 +36,20 @@ inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "mom") return LidEstimator::kMoments;
   throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" +
                               name + "'");
+}
+
+inline FdeProjection projection_from_name(const std::string& name) {
+  if (name == "identity") return FdeProjection::kIdentity;
+  if (name == "sign") return FdeProjection::kSign;
+  if (name == "count_sketch") return FdeProjection::kCountSketch;
+  throw std::invalid_argument("projection: expected 'identity', 'sign' or 'count_sketch', got '" + name +
+                              "'");
+}
+
+inline FdeMode fde_mode_from_name(const std::string& name) {
+  if (name == "native") return FdeMode::kNative;
+  if (name == "google") return FdeMode::kGoogle;
+  throw std::invalid_argument("mode: expected 'native' or 'google', got '" + name + "'");
 }
 
 }  // namespace whimbrel::python

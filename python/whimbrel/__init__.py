@@ -11,8 +11,11 @@ except ModuleNotFoundError as error:
     ) from error
 
 from .exact import KnnResult, knn
+from .fde import FdeEncoder
+from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
+from .library import get_cmake_dir, get_include
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .order import ORDERS, insertion_order, named_order
@@ -21,6 +24,8 @@ from .vector_files import read_vectors, write_vectors
 __all__ = [
     "ORDERS",
     "CancelledError",
+    "FdeDiagnostics",
+    "FdeEncoder",
     "FormatError",
     "HnswIndex",
     "HnswStats",
@@ -34,6 +39,8 @@ __all__ = [
     "available_isas",
     "distance_to_mean",
     "estimate_lid",
+    "get_cmake_dir",
+    "get_include",
     "insertion_order",
     "knn",
     "lid_report",

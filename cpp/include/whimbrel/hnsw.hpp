@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "whimbrel/byte_io.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -76,7 +77,7 @@ struct HnswValidation {
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
 /// them.
-class HnswIndex {
+class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
   HnswIndex(std::size_t dim, const HnswParams& params);

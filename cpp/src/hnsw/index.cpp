@@ -125,7 +125,6 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) 
     ProgressMeter meter(options.progress, vectors.rows);
     append_rows(graph, first, vectors, threads);
     insert_rows(graph, first, options.order, threads, meter);
-    meter.finish();
   } catch (...) {
     drop_rows(graph, first, first_upper);
     impl_->ids.truncate(first, ids_were_explicit);

@@ -154,18 +154,6 @@ std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, R
   return found;
 }
 
-// Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
-// 12 of the 16 of AVX2, 8 of the 16 of SSE, which has no broadcast from memory and needs scratch.
-#if defined(__AVX512F__)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#elif defined(__AVX2__)
-constexpr std::size_t kTileRows = 4, kTileVecs = 3;
-#elif defined(__ARM_NEON)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#else
-constexpr std::size_t kTileRows = 4, kTileVecs = 2;
-#endif
-constexpr std::size_t kTileCols = kTileVecs * kWidth;
 constexpr std::size_t kPanelAhead = 32;  // steps; 2 to 5 % of the tile rate at d = 384
 static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols);
 
@@ -274,6 +262,7 @@ constexpr MatrixUnit kMatrixUnit = {};
 
 }  // namespace
 
+extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
@@ -285,6 +274,7 @@ const KernelTable kTable = {
     tile,
     select,
     kMatrixUnit,
+    &kEncoding,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

@@ -79,6 +79,30 @@ struct MetricKernels {
   IdsKernel<Bf16> fast_ids_bf16;
 };
 
+/// out[c * out_stride + r] = in[r * in_stride + c]
+using TransposeKernel = void (*)(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols,
+                                 float* out, std::size_t out_stride);
+/// The signs of n_bits <= 32 rows of products as one number per column, the first row highest: a bit is set
+/// where the product is above zero. Bit c of the result is set where a product of column c is not above
+/// bounds[c] in magnitude, so that its rounding may have changed its sign.
+using SignBitsKernel = std::uint64_t (*)(const float* products, std::size_t n_bits, const float* bounds,
+                                         std::uint32_t* bits);
+/// Count sketch of the columns of a panel: row b of `out` is the sum of the panel's rows order[i] up to
+/// ends[2 b], less those from there up to ends[2 b + 1].
+using SketchKernel = void (*)(const float* panel, const std::uint32_t* order, const std::uint32_t* ends,
+                              std::size_t n_buckets, float* out);
+/// sums[cells[t] * width + j] += rows[t * stride + j], t ascending.
+using AddByCellKernel = void (*)(const float* rows, std::size_t stride, std::size_t n, std::size_t width,
+                                 const std::uint32_t* cells, float* sums);
+
+/// Columns are those of a tile: panels and products have tile_cols of them.
+struct EncodingKernels {
+  TransposeKernel transpose;
+  SignBitsKernel sign_bits;
+  SketchKernel sketch;
+  AddByCellKernel add_by_cell;
+};
+
 struct KernelTable {
   const char* isa;
   MetricKernels l2;  // sum (a - b)^2
@@ -89,6 +113,7 @@ struct KernelTable {
   TileKernel tile;
   SelectKernel select;
   MatrixUnit matrix;
+  const EncodingKernels* encoding;
 };
 
 /// The largest tile of any ISA or matrix unit, for buffers on the stack.
