@@ -6,16 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from . import compare, harness
-from .macro import bench_search
+from .macro import bench_exact, bench_fde, bench_insertion_order, bench_maxsim, bench_memory, bench_search
+
+OTHERS = {
+    "compare": compare.run,
+    "exact": bench_exact.run,
+    "fde": bench_fde.run,
+    "maxsim": bench_maxsim.run,
+    "memory": bench_memory.run,
+    "order": bench_insertion_order.run,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and report; with `table` only report; with `compare` compare two result files."""
+    """Measure and report; with `table` only report; with the name of another bench run that one."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["compare"]:
-        harness.main(lambda: compare.run(words[1:]))
-    else:
-        harness.main(lambda: bench_search.run(words))
+    other = OTHERS.get(words[0]) if words else None
+    harness.main(lambda: bench_search.run(words) if other is None else other(words[1:]))
 
 
 if __name__ == "__main__":

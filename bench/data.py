@@ -22,10 +22,12 @@ from .synthetic import GENERATED
 # ---------------------------------------------------------------- real sets
 
 
-def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
+def read_arrays(path: Path, *names: str) -> list[NDArray[Any]]:
     """Read arrays of an .npz, with a message that names the file when it cannot be read."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file; --data expects the folder that holds vec/{path.name}")
+        raise DataError(
+            f"{path}: no such file; --data expects the folder that holds {path.parent.name}/{path.name}"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             return [file[name] for name in names]
@@ -35,21 +37,21 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
 
 def minilm_100k(folder: Path) -> DataSet:
     """Sentence embeddings of English prose by all-MiniLM-L6-v2."""
-    base, queries = _arrays(folder / "vec" / "minilm100k_f16.npz", "base", "query")
+    base, queries = read_arrays(folder / "vec" / "minilm100k_f16.npz", "base", "query")
     rows, points = unit_rows(base.astype(np.float32)), unit_rows(queries.astype(np.float32))
     return DataSet("minilm-100k", "cosine", rows, points, None, "all-MiniLM-L6-v2 sentence embeddings")
 
 
 def mnist_784(folder: Path) -> DataSet:
     """Handwritten digits, one byte per pixel."""
-    base, queries, labels = _arrays(folder / "vec" / "mnist784_u8.npz", "base", "query", "base_label")
+    base, queries, labels = read_arrays(folder / "vec" / "mnist784_u8.npz", "base", "query", "base_label")
     rows, points = base.astype(np.float32), queries.astype(np.float32)
     return DataSet("mnist-784", "l2", rows, points, labels, "handwritten digits, 28 x 28 pixels")
 
 
 def bigann_10k(folder: Path) -> DataSet:
     """Local image features (SIFT), one byte per value."""
-    base, queries = _arrays(folder / "vec" / "bigann10k_u8.npz", "base", "query")
+    base, queries = read_arrays(folder / "vec" / "bigann10k_u8.npz", "base", "query")
     rows, points = base.astype(np.float32), queries.astype(np.float32)
     return DataSet("bigann10k", "l2", rows, points, None, "SIFT descriptors")
 

@@ -49,8 +49,17 @@ def interleaved(items: Sequence[T], repetitions: int, first: int = 0) -> Iterato
 # ---------------------------------------------------------------- command lines
 
 
-def parser(description: str | None, datasets: Sequence[str], out: str) -> argparse.ArgumentParser:
-    """Flags that every macro bench has."""
+FILES = ", or files: a .hdf5 of ann-benchmarks, or BASE,QUERIES,METRIC"
+
+
+def parser(
+    description: str | None,
+    datasets: Sequence[str],
+    out: str,
+    known: Callable[[str], str] = data.known_name,
+    names: Sequence[str] = data.NAMES,
+) -> argparse.ArgumentParser:
+    """Flags that every macro bench has; `known` returns the name of a data set that there is."""
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -61,16 +70,14 @@ def parser(description: str | None, datasets: Sequence[str], out: str) -> argpar
         default="run",
         help="measure and print the tables (default), or only print those of --out",
     )
-    result.add_argument(
-        "--data", type=Path, help="folder of the real sets, vec/*.npz; without it only generated ones"
-    )
+    result.add_argument("--data", type=Path, help="folder of the real sets; without it only generated ones")
     result.add_argument(
         "--datasets",
         nargs="+",
-        type=data.known_name,
+        type=known,
         metavar="NAME",
         default=None,
-        help=f"of {', '.join(data.NAMES)}, or files: a .hdf5 of ann-benchmarks, or BASE,QUERIES,METRIC; "
+        help=f"of {', '.join(names)}{FILES if known is data.known_name else ''}; "
         f"default: {', '.join(datasets)}, as available",
     )
     result.add_argument("--n", type=positive, help="use a fixed random subset of this many rows")

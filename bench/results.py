@@ -148,6 +148,15 @@ def describe_machines(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def noise_of(rows: Sequence[Row]) -> list[str]:
+    """How long it took, and how quiet the machine was; nothing if it was not finished."""
+    noise = [row for row in rows if row["kind"] == "noise"]
+    if not noise:
+        return []
+    wall, steal = sum(row["wall_seconds"] for row in noise), max(row["steal_percent"] for row in noise)
+    return [f"Took {wall:,.0f} s; stolen by the hypervisor: at most {steal:.1f} %."]
+
+
 def report(out: ResultFile, datasets: Sequence[str], tables: Callable[[list[Row]], str]) -> str:
     """Machine; for each data set the tables of its last run, what failed, how quiet the machine was."""
     rows = out.rows()
@@ -158,10 +167,7 @@ def report(out: ResultFile, datasets: Sequence[str], tables: Callable[[list[Row]
         if not mine:
             continue
         parts += [f"### {dataset}", tables(mine)]
-        parts += [f"{row['engine']} FAILED: {row['reason']}" for row in mine if row["kind"] == "failed"]
-        parts += [
-            f"Took {row['wall_seconds']:.0f} s; stolen by the hypervisor: {row['steal_percent']:.1f} %."
-            for row in mine
-            if row["kind"] == "noise"
-        ]
+        failed = [row for row in mine if row["kind"] == "failed"]
+        parts += dict.fromkeys(f"{row['engine']} FAILED: {row['reason']}" for row in failed)
+        parts += noise_of(mine)
     return "\n\n".join(parts)

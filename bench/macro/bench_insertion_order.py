@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
             one.close()
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     datasets = ("mnist-784", "minilm-100k", "mixlid", "gauss32", "tail")
     parser = harness.parser(__doc__, datasets, "insertion_order.jsonl")
@@ -176,7 +176,7 @@ def run() -> None:
     parser.add_argument(
         "--jobs", type=harness.positive, default=1, help="processes; more disturb the build seconds"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.quick:
         args.n, args.queries, args.seeds = args.n or 4_000, min(args.queries, 500), 2
     out = results.ResultFile(args.out)

@@ -99,12 +99,12 @@ def tables(rows: Sequence[Row]) -> str:
     return results.table(header, body)
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = harness.parser(__doc__, ("minilm-100k", "mnist-784", "mixlid", "gauss32"), "memory.jsonl")
     parser.add_argument("--M", type=harness.positive, nargs="+", default=[16])
     parser.add_argument("--threads", type=harness.positive, default=machine.n_cores())
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     memory.anonymous_bytes()
     if args.quick:
         args.n = args.n or 20_000

@@ -57,7 +57,8 @@ def write_report(
         blocks += dataset_blocks(plan, measured, baseline)
         if charts is not None:
             blocks += pictures(charts, name, measured)
-        blocks += noise_of([row for row in rows if row.get("dataset") == name and row.get("run") in runs])
+        mine = [row for row in rows if row.get("dataset") == name and row.get("run") in runs]
+        blocks += [Text(text) for text in results.noise_of(mine)]
     machines = results.describe_machines([row for row in rows if row.get("run") in used])
     blocks = [Heading(1, "Recall against speed"), Text(machines), *blocks]
     if order_effect is not None and charts is not None:
@@ -112,16 +113,6 @@ def self_check(engines: Sequence[Measured]) -> str:
         f"modes and recall levels ({min(found.speeds):.3f}..{max(found.speeds):.3f}){builds}; "
         f"expected within {SELF_TOLERANCE:.0%} of 1."
     )
-
-
-def noise_of(rows: Sequence[Row]) -> list[Block]:
-    """How long the runs took, and how quiet the machine was."""
-    noise = [row for row in rows if row["kind"] == "noise"]
-    if not noise:
-        return []
-    wall = sum(row["wall_seconds"] for row in noise)
-    steal = max(row["steal_percent"] for row in noise)
-    return [Text(f"Took {wall:,.0f} s; stolen by the hypervisor: at most {steal:.1f} %.")]
 
 
 def pictures(charts: object, dataset: str, engines: Sequence[Measured]) -> list[Block]:
