@@ -16,8 +16,8 @@ from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
-from .library import get_cmake_dir, get_include
 from .lemur import LemurEncoder
+from .library import get_cmake_dir, get_include
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
