@@ -186,6 +186,50 @@ WHIMBREL_API wb_status wb_fde_encode_documents(const wb_fde* encoder, wb_ragged 
 WHIMBREL_API wb_status wb_fde_encode_queries(const wb_fde* encoder, wb_ragged queries, const wb_run* run,
                                              float* encodings);
 
+/* ---- MaxSim and the multi-vector index ---- */
+
+/* Exact late-interaction scores, sum over q of max over p of <q, p>: (queries.sets, docs.sets). A document
+ * without tokens scores -inf. normalize not 0: divided by the number of query tokens. */
+WHIMBREL_API wb_status wb_maxsim(wb_ragged queries, wb_ragged docs, int normalize, const wb_run* run,
+                                 float* scores);
+
+typedef struct wb_multi_vector wb_multi_vector;
+
+typedef enum wb_token_type { WB_TOKENS_F16 = 0, WB_TOKENS_F32 = 1, WB_TOKENS_INT8 = 2 } wb_token_type;
+
+typedef struct wb_multi_vector_options {
+  size_t struct_size;
+  uint32_t store;           /* how tokens are kept: a wb_token_type */
+  uint32_t M;               /* of the graph over the encodings. 16 */
+  uint32_t ef_construction; /* 200 */
+  uint32_t reserved;        /* 0 */
+  uint64_t seed;
+} wb_multi_vector_options;
+
+/* Documents as sets of token vectors of `dim` values, found by one vector of `encoding_dim` values each (by
+ * inner product: of wb_fde, or the caller's own) and ranked by MaxSim. */
+WHIMBREL_API wb_status wb_multi_vector_create(size_t dim, size_t encoding_dim,
+                                              const wb_multi_vector_options* options,
+                                              wb_multi_vector** index);
+WHIMBREL_API void wb_multi_vector_free(wb_multi_vector* index);
+/* Append documents, numbered on from the last, with an encoding each: all of them, or none on an error. */
+WHIMBREL_API wb_status wb_multi_vector_add(wb_multi_vector* index, wb_matrix encodings, wb_ragged docs,
+                                           const wb_run* run);
+/* The best k of the `candidates` (0: 200) nearest encodings of each query by MaxSim, best first; missing: -1
+ * and -inf. allowed: (size,), 0 for documents that must not be returned; null: all may. `ids` and `scores`
+ * are (queries.sets, k). */
+WHIMBREL_API wb_status wb_multi_vector_search(const wb_multi_vector* index, wb_matrix encodings,
+                                              wb_ragged queries, size_t k, size_t candidates,
+                                              const uint8_t* allowed, size_t n_allowed, const wb_run* run,
+                                              int64_t* ids, float* scores);
+/* Never return these documents again. */
+WHIMBREL_API wb_status wb_multi_vector_remove(wb_multi_vector* index, const int64_t* ids, size_t n);
+/* Documents added, removed ones too. */
+WHIMBREL_API wb_status wb_multi_vector_size(const wb_multi_vector* index, size_t* size);
+WHIMBREL_API wb_status wb_multi_vector_save(const wb_multi_vector* index, const char* path);
+/* mmap not 0: tokens stay in the file, which must not change while the index lives. */
+WHIMBREL_API wb_status wb_multi_vector_load(const char* path, int mmap, wb_multi_vector** index);
+
 #ifdef __cplusplus
 }
 #endif

@@ -238,3 +238,54 @@ TEST_CASE("encodings come through the C interface, and bad sets do not") {
   CHECK(wb_fde_encode_queries(encoder, sets, nullptr, out.data()) == WB_INVALID_ARGUMENT);
   wb_fde_free(encoder);
 }
+
+TEST_CASE("a multi-vector index in C finds documents by their own tokens, and refuses what is none") {
+  constexpr std::size_t kDocs = 60, kTokens = 5;
+  const std::vector<float> values = some_values();  // 400 tokens
+  std::vector<std::int64_t> offsets(kDocs + 1);
+  for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int64_t>(i * kTokens);
+  const wb_ragged docs = {{values.data(), kDocs * kTokens, kDim, 0}, offsets.data(), kDocs};
+
+  wb_multi_vector* index = nullptr;
+  wb_multi_vector_options options = {};
+  options.struct_size = sizeof options;
+  options.store = 3;
+  CHECK(wb_multi_vector_create(kDim, kDim, &options, &index) == WB_INVALID_ARGUMENT);
+  options.store = WB_TOKENS_F32;
+  REQUIRE(wb_multi_vector_create(kDim, kDim, &options, &index) == WB_OK);
+  // The first token of each document stands for it.
+  const wb_matrix encodings = {values.data(), kDocs, kDim, kTokens * kDim};
+  const wb_matrix too_few = {values.data(), kDocs - 1, kDim, kTokens * kDim};
+  CHECK(wb_multi_vector_add(index, too_few, docs, nullptr) == WB_INVALID_ARGUMENT);
+  REQUIRE(wb_multi_vector_add(index, encodings, docs, nullptr) == WB_OK);
+
+  std::vector<std::int64_t> ids(kDocs * kK);
+  std::vector<float> scores(ids.size()), exact(kDocs * kDocs);
+  REQUIRE(wb_maxsim(docs, docs, 0, nullptr, exact.data()) == WB_OK);
+  const auto search = [&](const std::uint8_t* allowed, std::size_t n_allowed) {
+    return wb_multi_vector_search(index, encodings, docs, kK, kDocs, allowed, n_allowed, nullptr, ids.data(),
+                                  scores.data());
+  };
+  REQUIRE(search(nullptr, 0) == WB_OK);
+  for (std::size_t q = 0; q < kDocs; ++q) {
+    const float* row = exact.data() + q * kDocs;
+    CHECK(scores[q * kK] == *std::max_element(row, row + kDocs));
+    CHECK(scores[q * kK] == row[ids[q * kK]]);
+  }
+
+  std::vector<std::uint8_t> allowed(kDocs, 1);
+  allowed[3] = 0;
+  const std::int64_t gone = 7, unknown = kDocs;
+  CHECK(wb_multi_vector_remove(index, &unknown, 1) == WB_OUT_OF_RANGE);
+  REQUIRE(wb_multi_vector_remove(index, &gone, 1) == WB_OK);
+  CHECK(search(allowed.data(), kDocs - 1) == WB_INVALID_ARGUMENT);
+  REQUIRE(search(allowed.data(), kDocs) == WB_OK);
+  CHECK(std::count(ids.begin(), ids.end(), 3) == 0);
+  CHECK(std::count(ids.begin(), ids.end(), gone) == 0);
+  std::size_t size = 0;
+  CHECK(wb_multi_vector_size(index, &size) == WB_OK);
+  CHECK(size == kDocs);
+  CHECK(wb_multi_vector_load("/no/such/file", 0, &index) == WB_IO_ERROR);
+  wb_multi_vector_free(index);
+  wb_multi_vector_free(nullptr);
+}

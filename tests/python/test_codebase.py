@@ -28,7 +28,7 @@ FLOORS = [
     {"base"},
     {"quantize", "exact", "lid", "hnsw", "fde", "lemur", "cur"},
     {"pipelines"},
-    {"c_api.cpp"},
+    {"c_api"},
 ]
 # Compiled for several instruction sets; a template or inline function of the standard library that is not
 # inlined here might be chosen by the linker for every caller.
