@@ -6,7 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from . import compare, harness
-from .macro import bench_exact, bench_fde, bench_insertion_order, bench_maxsim, bench_memory, bench_search
+from .macro import (
+    bench_exact,
+    bench_fde,
+    bench_insertion_order,
+    bench_maxsim,
+    bench_memory,
+    bench_multivector,
+    bench_search,
+)
 
 OTHERS = {
     "compare": compare.run,
@@ -14,6 +22,7 @@ OTHERS = {
     "fde": bench_fde.run,
     "maxsim": bench_maxsim.run,
     "memory": bench_memory.run,
+    "multivector": bench_multivector.run,
     "order": bench_insertion_order.run,
 }
 

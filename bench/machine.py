@@ -15,7 +15,10 @@ from typing import Any
 
 Row = dict[str, Any]
 
-PACKAGES = ("whimbrel", "numpy", "hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "ngt")
+PACKAGES = (
+    *("whimbrel", "numpy", "hnswlib", "faiss-cpu", "usearch", "scalable-vs", "pyvsag", "ngt"),
+    *("fastembed", "muvera-python", "maxsim-cpu", "numkong"),
+)
 
 
 def cpu_flags() -> set[str]:

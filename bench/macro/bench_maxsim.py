@@ -14,46 +14,46 @@ from collections.abc import Sequence
 from bench import harness, results, token_sets
 from bench.machine import Row
 from bench.macro import token_bench
-from bench.macro.maxsim_peers import ENTRIES, K
+from bench.macro.maxsim_peers import ENTRIES, USES, K, used
 from bench.macro.race import by_threads, race, rates, ratios
 
 
 def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
-    """Time all on one set."""
-    facts = token_sets.load(dataset, args.data, args.n, args.queries).facts()
-    arguments = (dataset, args.data, args.n, args.queries)
-    for threads in args.threads:
-        race(out, "maxsim", facts, ENTRIES, arguments, threads, args.repetitions)
+    """Time all on one set, in each use."""
+    loaded = token_sets.load(dataset, args.data, args.n, args.queries)
+    for use in USES:
+        common = {**used(loaded, use).facts(), "use": use}
+        for threads in args.threads:
+            arguments = (dataset, args.data, args.n, args.queries, use)
+            race(out, "maxsim", common, ENTRIES, arguments, threads, args.repetitions)
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """One table per number of threads."""
+    """One table per use and number of threads."""
     parts = []
     header = ["by", "pairs/s", "GFLOP/s", "whimbrel is faster by", "largest error", f"recall@{K}"]
-    for threads, here in by_threads(rows, "maxsim").items():
-        own = here.get("whimbrel")
-        body = []
-        for name, row in here.items():
-            per_pair = (
-                2 * row["dim"] * row["query_tokens"] * row["tokens"] / row["queries"] / row["documents"]
-            )
-            body.append(
-                [
-                    name,
-                    results.with_range(rates(row)),
-                    results.with_range([per_pair * rate / 1e9 for rate in rates(row)]),
-                    None if own is None else ratios(own, row),
-                    None if row["error"] is None else f"{row['error']:.1e}",
-                    results.number(row["recall"], 4),
-                ]
-            )
-        size = next(iter(here.values()))
-        title = (
-            f"{size['queries']:,} queries of {size['query_tokens']:,} tokens, {size['documents']:,} documents"
-        )
-        title += f" of {size['tokens']:,} tokens, d {size['dim']}, threads: {threads}"
-        parts.append(f"{title}\n\n{results.table(header, body)}")
+    for use in USES:
+        mine = [row for row in rows if row.get("use") == use]
+        for threads, here in by_threads(mine, "maxsim").items():
+            size = next(iter(here.values()))
+            title = f"{use} ({size['query_tokens']:,} tokens) with {size['documents']:,} documents "
+            title += f"({size['tokens']:,} tokens), d {size['dim']}, threads: {threads}"
+            body = [_line(name, row, here.get("whimbrel")) for name, row in here.items()]
+            parts.append(f"{title}\n\n{results.table(header, body)}")
     return "\n\n".join(parts)
+
+
+def _line(name: str, row: Row, own: Row | None) -> list[object]:
+    products = row["query_tokens"] * row["tokens"]
+    per_pair = 2 * row["dim"] * products / row["queries"] / row["documents"]
+    return [
+        name,
+        results.with_range(rates(row)),
+        results.with_range([per_pair * rate / 1e9 for rate in rates(row)], 1),
+        None if own is None else ratios(own, row),
+        None if row["error"] is None else f"{row['error']:.1e}",
+        results.number(row["recall"], 4),
+    ]
 
 
 def run(argv: Sequence[str] | None = None) -> None:

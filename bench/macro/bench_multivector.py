@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ def index_costs(
     return rows
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -197,7 +197,7 @@ def run() -> None:
     parser.add_argument("--data", type=Path, help="folder of the real sets")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", choices=("quality", "index"), help="default: all tables")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     import whimbrel as wb
 
     loaded = judged_sets.load(args.data)

@@ -2,12 +2,14 @@
 
 Each is held against float64: the largest error of a score as a share of the largest score, and how many of
 the ten best documents it names. numkong sums angular distances of unit vectors, which is the number of query
-tokens less MaxSim; its documents are packed before the clock starts, and it has one thread.
+tokens less MaxSim; its documents are packed before the clock starts, and it has one thread. It chooses the
+nearest token by coarse codes and keeps that choice, so that its scores may be too small.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,28 @@ from numpy.typing import NDArray
 from bench import neighbors, token_sets
 from bench.machine import Row
 from bench.macro.race import Contestant, Entry
+from bench.token_sets import TokenSet
 
 K = 10
+USES = {"a query of 7 tokens": 7, "a query of 32 tokens": 32, "all queries": None}
+
+
+def used(data: TokenSet, use: str) -> TokenSet:
+    """The set with the queries of a use; of a single one, the first tokens of all."""
+    length = USES[use]
+    if length is None:
+        return data
+    tokens = data.query_tokens[:length].copy()
+    return replace(data, query_tokens=tokens, query_offsets=np.array([0, len(tokens)]))
 
 
 class MaxSimPeer(Contestant):
-    """`work` scores every query with every document; (queries, documents)."""
+    """`work` scores every query of a use with every document; (queries, documents)."""
 
-    def __init__(self, dataset: str, folder: Path | None, n: int | None, queries: int, threads: int) -> None:
-        self.data = token_sets.load(dataset, folder, n, queries)
+    def __init__(
+        self, dataset: str, folder: Path | None, n: int | None, queries: int, use: str, threads: int
+    ) -> None:
+        self.data = used(token_sets.load(dataset, folder, n, queries), use)
         self.queries, self.threads = self.data.queries(), threads
         self.prepare()
 
@@ -46,27 +61,43 @@ class MaxSimPeer(Contestant):
 
 
 class Whimbrel(MaxSimPeer):
+    """One call for all queries."""
+
     package = "whimbrel"
 
     def work(self) -> NDArray[Any]:
         import whimbrel as wb
 
         queries = self.data.query_tokens, self.data.query_offsets
-        documents = self.data.tokens, self.data.offsets
-        scores: NDArray[Any] = wb.maxsim_matrix(queries, documents, threads=self.threads)
+        scores: NDArray[Any] = wb.maxsim_matrix(queries, self.documents(), threads=self.threads)
         return scores
 
+    def documents(self) -> Any:
+        """As they were given: arrays."""
+        return self.data.tokens, self.data.offsets
 
-class WhimbrelOneByOne(MaxSimPeer):
-    """A call for each query, as the others."""
 
-    package = "whimbrel"
+class WhimbrelStore(Whimbrel):
+    """The same over a TokenStore."""
 
-    def work(self) -> NDArray[Any]:
+    dtype = "f32"
+
+    def prepare(self) -> None:
         import whimbrel as wb
 
-        documents = self.data.tokens, self.data.offsets
-        return np.stack([wb.maxsim(query, documents, threads=self.threads) for query in self.queries])
+        self.store = wb.TokenStore(self.data.tokens.shape[1], self.dtype)
+        self.store.add((self.data.tokens, self.data.offsets))
+
+    def documents(self) -> Any:
+        return self.store
+
+
+class WhimbrelF16(WhimbrelStore):
+    dtype = "f16"
+
+
+class WhimbrelInt8(WhimbrelStore):
+    dtype = "int8"
 
 
 class MaxsimCpu(MaxSimPeer):
@@ -131,7 +162,9 @@ class NumpyProduct(MaxSimPeer):
 
 ENTRIES = {
     "whimbrel": Entry(Whimbrel),
-    "whimbrel, query by query": Entry(WhimbrelOneByOne),
+    "whimbrel, store f32": Entry(WhimbrelStore),
+    "whimbrel, store f16": Entry(WhimbrelF16),
+    "whimbrel, store int8": Entry(WhimbrelInt8),
     "maxsim-cpu": Entry(MaxsimCpu),
     "numkong": Entry(Numkong),
     "numpy": Entry(NumpyMaxSim),

@@ -18,6 +18,7 @@ from bench.macro.search_results import (
     datasets_of,
     last_plan,
 )
+from bench.macro.search_summary import summary
 from bench.macro.search_tables import build_table, cost_table, points_table, speed_table
 from bench.report import Block, Heading, Picture, Text
 
@@ -85,6 +86,7 @@ def dataset_blocks(plan: Row, engines: Sequence[Measured], baseline: str | None)
             + HOW.format(baseline=baseline)
         ),
         Text(self_check(engines)),
+        *filter(None, [summary(plan["dataset"], engines)]),
         speed_table(engines, base, "single"),
         build_table(engines, base),
         *(speed_table(engines, base, mode) for mode in MODES if mode != "single"),

@@ -103,6 +103,13 @@ def test_the_report_has_ratios_the_self_check_and_what_is_missing(tmp_path):
     assert "https://" not in page
 
 
+def test_the_report_starts_with_the_package_against_each_library(tmp_path):
+    text = search_report.write_report(a_run(tmp_path / "search.jsonl"), tmp_path)
+    lines = text.split("\n\nQueries per second")[0].splitlines()
+    assert lines[-1] == "| hnswlib | 1.00x | 2.00x | 2.00x | 2.00x | 2.00x | 1.00x |"
+    assert lines[-2].startswith("| its own figures: s, QPS, MiB | 2.0 |")
+
+
 def test_the_self_check_can_fail(tmp_path):
     rows = [plan_of(["whimbrel", "whimbrel#2"]), *rows_of("whimbrel", 1000.0), *rows_of("whimbrel#2", 1100.0)]
     text = search_report.write_report(write_rows(tmp_path / "x.jsonl", rows), tmp_path, "whimbrel")
