@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from bench import harness, results, token_sets
-from bench.token_sets import Float32, Int64, Sets, TokenSets
+from bench import harness, judged_sets, results
+from bench.dataset import Float32, Int64
+from bench.judged_sets import JudgedSets, Sets
 
 K = 10
 LEVELS = (0.8, 0.9, 0.95)
@@ -53,10 +54,10 @@ def encoders(documents: Sets, sample: Sets) -> dict[str, Any]:
     mean = documents[0].mean(axis=0)
     found: dict[str, Any] = {
         "mean pooling, 128": Mean(),
-        "FDE (20, 4, 8), 2,560": wb.FdeEncoder(token_sets.DIM, 4, 20, 8),
-        "FDE (20, 5, 16), 10,240": wb.FdeEncoder(token_sets.DIM, 5, 20, 16),
-        "FDE (20, 5, 16) centered": wb.FdeEncoder(token_sets.DIM, 5, 20, 16, center=mean),
-        "FDE (40, 6, 128) to 10,240": wb.FdeEncoder(token_sets.DIM, 6, 40, None, 10_240),
+        "FDE (20, 4, 8), 2,560": wb.FdeEncoder(judged_sets.DIM, 4, 20, 8),
+        "FDE (20, 5, 16), 10,240": wb.FdeEncoder(judged_sets.DIM, 5, 20, 16),
+        "FDE (20, 5, 16) centered": wb.FdeEncoder(judged_sets.DIM, 5, 20, 16, center=mean),
+        "FDE (40, 6, 128) to 10,240": wb.FdeEncoder(judged_sets.DIM, 6, 40, None, 10_240),
         "LEMUR 1,024, document tokens": wb.LemurEncoder(documents, 1024),
         "LEMUR 2,048, document tokens": wb.LemurEncoder(documents, 2048),
     }
@@ -114,7 +115,7 @@ def recall(rows: Int64, truth: Int64) -> float:
     )
 
 
-def quality(sets: TokenSets, queries: Sets, exact: Float32, ways: dict[str, Int64]) -> str:
+def quality(sets: JudgedSets, queries: Sets, exact: Float32, ways: dict[str, Int64]) -> str:
     """The first two tables."""
     truth = np.argsort(-exact, axis=1, kind="stable")
     header = [
@@ -157,17 +158,17 @@ def milliseconds(call: Callable[[Float32], object], queries: Sets, repetitions: 
 
 
 def index_costs(
-    sets: TokenSets, queries: Sets, exact: Float32, encoder: Any, name: str, repetitions: int
+    sets: JudgedSets, queries: Sets, exact: Float32, encoder: Any, name: str, repetitions: int
 ) -> list[list[object]]:
     """Rows of the third table: the graph over encodings, then over codes."""
     import whimbrel as wb
 
     truth = np.argsort(-exact, axis=1, kind="stable")
-    index = wb.MultiVectorIndex(token_sets.DIM, encoder, M=16, ef_construction=100)
+    index = wb.MultiVectorIndex(judged_sets.DIM, encoder, M=16, ef_construction=100)
     n = len(sets.documents[1]) - 1
     batches = np.array_split(np.arange(n), max(1, n // 256))
     before, start = resident(), time.perf_counter()
-    index.add_batches(token_sets.part(sets.documents, rows) for rows in batches)
+    index.add_batches(judged_sets.part(sets.documents, rows) for rows in batches)
     built, grown = time.perf_counter() - start, resident() - before
     rows: list[list[object]] = []
     for codes in (False, True):
@@ -207,9 +208,9 @@ def run() -> None:
     args = parser.parse_args()
     import whimbrel as wb
 
-    loaded = token_sets.load(args.data)
+    loaded = judged_sets.load(args.data)
     half = np.arange(len(loaded.queries[1]) - 1)
-    sample, queries = (token_sets.part(loaded.queries, half[start::2]) for start in (0, 1))
+    sample, queries = (judged_sets.part(loaded.queries, half[start::2]) for start in (0, 1))
     sets = loaded._replace(grades=loaded.grades[1::2])
     exact = wb.maxsim_matrix(queries, sets.documents)
 
@@ -224,13 +225,13 @@ def run() -> None:
         ways |= {"SV, with duplicates": with_duplicates, "SV, without": without}
         sys.stdout.write(quality(sets, queries, exact, ways) + "\n")
     if args.only != "quality":
-        store = wb.TokenStore(token_sets.DIM, "f16")
+        store = wb.TokenStore(judged_sets.DIM, "f16")
         store.add(sets.documents)
         flat = milliseconds(lambda q: wb.maxsim(q, store, threads=1), queries, args.repetitions)
         rows: list[list[object]] = []
         chosen: list[tuple[str, Any]] = [
-            ("FDE (20, 4, 8)", wb.FdeEncoder(token_sets.DIM, 4, 20, 8)),
-            ("FDE (20, 5, 16)", wb.FdeEncoder(token_sets.DIM, 5, 20, 16)),
+            ("FDE (20, 4, 8)", wb.FdeEncoder(judged_sets.DIM, 4, 20, 8)),
+            ("FDE (20, 5, 16)", wb.FdeEncoder(judged_sets.DIM, 5, 20, 16)),
             ("LEMUR 2,048", wb.LemurEncoder(sets.documents, 2048)),
         ]
         for name, encoder in chosen:

@@ -17,6 +17,7 @@ from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lemur import LemurEncoder
+from .library import get_cmake_dir, get_include
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
@@ -52,6 +53,8 @@ __all__ = [
     "ball_carving",
     "distance_to_mean",
     "estimate_lid",
+    "get_cmake_dir",
+    "get_include",
     "insertion_order",
     "knn",
     "lid_report",

@@ -196,6 +196,15 @@ class HnswIndex:
         threads: int,
         progress: _Progress,
     ) -> None: ...
+    # A new index with the parameters of this one, from exact candidates.
+    def bulk_build(
+        self,
+        vectors: _Float32,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        threads: int,
+        progress: _Progress,
+    ) -> HnswIndex: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
         self, queries: _Float32, k: int, ef_search: int, threads: int, counted: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ def index(cube):
 def isa(request):
     """Each instruction set that this machine can run."""
     return request.param
+
+
+@pytest.fixture
+def in_checkout(monkeypatch):
+    """Run in the root of the checkout, where `whimbrel bench` works."""
+    monkeypatch.chdir(Path(__file__).parents[2])
 
 
 @pytest.fixture

@@ -94,3 +94,35 @@ def random_level(seed, row, M):
         level += 1
         threshold //= M
     return level
+
+
+def select_neighbors(candidates, between, max_kept, min_kept):
+    """Of (distance, row) in order, those not nearer to a kept one than to the base (HNSW, Alg. 4).
+
+    Then pruned ones, nearest first, up to `min_kept`.
+    """
+    kept, pruned = [], []
+    for distance, row in candidates:
+        if len(kept) == max_kept:
+            break
+        (pruned if any(between[row, other] < distance for _, other in kept) else kept).append((distance, row))
+    return sorted(kept + pruned[: max(0, min_kept - len(kept))])
+
+
+def link_level(between, ef, M, capacity, fill):
+    """Lists of rows in order of insertion, from all distances between them: chosen and chosen by."""
+    n = len(between)
+    own = [
+        select_neighbors(sorted((between[i, j], j) for j in range(i))[:ef], between, M, M if fill else 0)
+        for i in range(n)
+    ]
+    lists = [list(links) for links in own]
+    for i in range(n):
+        for distance, j in own[i]:
+            lists[j].append((distance, i))
+    return [
+        [row for _, row in sorted(links)]
+        if len(links) <= capacity
+        else [row for _, row in select_neighbors(sorted(links), between, capacity, capacity if fill else 0)]
+        for links in lists
+    ]

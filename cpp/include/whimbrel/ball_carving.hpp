@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "whimbrel/export.h"
 #include "whimbrel/ragged_view.hpp"
 
 namespace whimbrel {
@@ -25,6 +26,6 @@ struct RaggedVectors {
 /// The paper leaves the order in which tokens are picked open; here it is theirs.
 ///
 /// @throws std::invalid_argument for bad offsets, a non-finite value, or a threshold that is NaN
-RaggedVectors ball_carving(const RaggedView& queries, float threshold, std::size_t threads = 0);
+WHIMBREL_API RaggedVectors ball_carving(const RaggedView& queries, float threshold, std::size_t threads = 0);
 
 }  // namespace whimbrel

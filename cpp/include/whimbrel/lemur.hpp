@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/progress.hpp"
 #include "whimbrel/ragged_view.hpp"
@@ -32,7 +33,7 @@ struct LemurOptions {
 /// Encodings have the same bits for any thread count, instruction set and batch, and every method may be
 /// called from several threads at once. Costs per document: (sample size) x (its tokens) x dim operations for
 /// the targets and (sample size) x width for the fit.
-class LemurEncoder {
+class WHIMBREL_API LemurEncoder {
  public:
   /// `sample`: tokens like those of queries or documents, as many as the model is to be fitted on, 4 times
   /// `width` or more; kept. Only their directions count.

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 
+#include "whimbrel/export.h"
 #include "whimbrel/progress.hpp"
 #include "whimbrel/ragged_view.hpp"
 #include "whimbrel/token_store.hpp"
@@ -30,10 +31,10 @@ struct MaxSimParams {
 /// overflows float is -inf too.
 ///
 /// @throws std::invalid_argument if dimensions differ, offsets are bad, or a value is not finite
-void maxsim_matrix(const RaggedView& queries, const RaggedView& docs, const MaxSimParams& params,
-                   float* scores);
-void maxsim_matrix(const RaggedView& queries, const TokenStore& docs, const MaxSimParams& params,
-                   float* scores);
+WHIMBREL_API void maxsim_matrix(const RaggedView& queries, const RaggedView& docs, const MaxSimParams& params,
+                                float* scores);
+WHIMBREL_API void maxsim_matrix(const RaggedView& queries, const TokenStore& docs, const MaxSimParams& params,
+                                float* scores);
 
 /// Documents to score for each query: those of query i are ids[offsets[i]] to ids[offsets[i + 1]]; -1 stands
 /// for none and scores -inf.
@@ -44,9 +45,9 @@ struct DocumentLists {
 
 /// One score per entry of the lists. Of the documents only those named are looked at.
 /// @throws std::out_of_range for an id that is neither -1 nor a document
-void maxsim_lists(const RaggedView& queries, const RaggedView& docs, const DocumentLists& lists,
-                  const MaxSimParams& params, float* scores);
-void maxsim_lists(const RaggedView& queries, const TokenStore& docs, const DocumentLists& lists,
-                  const MaxSimParams& params, float* scores);
+WHIMBREL_API void maxsim_lists(const RaggedView& queries, const RaggedView& docs, const DocumentLists& lists,
+                               const MaxSimParams& params, float* scores);
+WHIMBREL_API void maxsim_lists(const RaggedView& queries, const TokenStore& docs, const DocumentLists& lists,
+                               const MaxSimParams& params, float* scores);
 
 }  // namespace whimbrel

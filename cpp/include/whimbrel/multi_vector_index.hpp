@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "whimbrel/byte_io.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/hnsw.hpp"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/progress.hpp"
@@ -40,7 +41,7 @@ struct MultiVectorSearch {
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
 /// them.
-class MultiVectorIndex {
+class WHIMBREL_API MultiVectorIndex {
  public:
   /// @throws std::invalid_argument
   explicit MultiVectorIndex(const MultiVectorParams& params);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "whimbrel/export.h"
 #include "whimbrel/ragged_view.hpp"
 
 namespace whimbrel {
@@ -20,7 +21,7 @@ enum class TokenType : std::uint32_t {
 /// Documents are numbered 0, 1, ... in the order of addition and never change.
 ///
 /// Thread safety: any number of `const` calls may run at once; `add` waits for them and excludes them.
-class TokenStore {
+class WHIMBREL_API TokenStore {
  public:
   /// @throws std::invalid_argument if dim = 0
   TokenStore(std::size_t dim, TokenType type);
