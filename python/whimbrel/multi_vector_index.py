@@ -9,7 +9,7 @@ from . import _core
 from ._arrays import as_choice, as_int, as_threads
 from ._document_ids import DocumentIds
 from ._progress import Progress, reporter
-from ._ragged import RaggedLike, as_ragged
+from ._ragged import RaggedLike, as_ragged, is_pair
 from .hnsw_base import MAX_EF
 from .multi_vector_search import MultiVectorSearch
 from .order import MAX_SEED
@@ -111,13 +111,14 @@ class MultiVectorIndex(MultiVectorSearch):
         Parameters
         ----------
         batches : iterable
-            Of lists of sets, or of tuples of a list of sets and their ids.
+            Of documents in any form that `add` takes, or of tuples of such documents and their ids.
         threads : int
             As in `add`.
         """
         before = self._core.size()
         for batch in batches:
-            docs, ids = batch if isinstance(batch, tuple) else (batch, None)
+            named = isinstance(batch, tuple) and not is_pair(batch)
+            docs, ids = batch if named else (batch, None)
             self.add(docs, ids, threads=threads)
         return self._core.size() - before
 

@@ -190,6 +190,19 @@ def test_batches_give_what_they_give_one_by_one():
     assert named.search(DOCS[3], k=1).ids[0] == "d"
 
 
+def test_batches_come_in_every_form():
+    solid = np.stack([DOCS[0][:1], DOCS[1][:1]])
+    named, plain = build([]), build([])
+    named.add_batches(
+        [(as_flat(DOCS[:3]), ["a", "b", "c"]), (as_padded(DOCS[3:5]), ["d", "e"]), (solid, ["f", "g"])]
+    )
+    plain.add_batches([as_flat(DOCS[:3]), as_padded(DOCS[3:5]), solid])
+    names, scores = named.search(QUERIES, k=7)
+    rows, same = plain.search(QUERIES, k=7)
+    np.testing.assert_array_equal(names, np.array(list("abcdefg"), object)[rows])
+    np.testing.assert_array_equal(scores, same)
+
+
 def test_removed_documents_never_return_and_k_others_do():
     index = build()
     before, _ = index.search(QUERIES, k=10, candidates=20)
