@@ -1,16 +1,18 @@
-"""Exact nearest neighbors: the oracle for every approximation, and the input of LID estimation."""
+"""Exact neighbors and distances: the oracle for every approximation, and the input of LID estimation."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from . import _core
-from ._arrays import METRICS, Float32, Int64, as_choice, as_int, as_matrix, as_threads
+from . import _core, _device_exact
+from ._arrays import METRICS, Float32, Int64, as_choice, as_int, as_matrix, as_threads, into
+from ._device_arrays import is_device_array
+from ._device_exact import as_device
 from ._progress import Progress, reporter
 
-__all__ = ["KnnResult", "knn"]
+__all__ = ["KnnResult", "knn", "pairwise_distances"]
 
 MAX_K = 2**31 - 1
 
@@ -101,3 +103,73 @@ def knn(
     points = as_matrix("queries", queries, rows.shape[1])
     with reporter(progress, "neighbors") as callback:
         return KnnResult(*_core.knn(rows, points, k, metric, threads, callback))
+
+
+def pairwise_distances(
+    data: ArrayLike,
+    queries: ArrayLike | None = None,
+    metric: str = "l2",
+    *,
+    device: str | None = None,
+    out: Any = None,
+    threads: int = 0,
+    progress: Progress = False,
+) -> Float32:
+    """Compute the distance of every query to every row of `data`.
+
+    Parameters
+    ----------
+    data : (n, d) array_like of float32
+        Other real dtypes are converted. CuPy arrays and torch tensors on a CUDA device are used there.
+    queries : (q, d) array_like of float32, optional
+        On the same device as `data`. If None, the rows of `data`.
+    metric : {"l2", "ip", "cosine"}
+        As in `knn`.
+    device : {None, "cpu", "cuda", "cuda:<number>"}
+        Where numpy arrays are worked on. None: the CPU.
+    out : array, optional
+        (q, n) float32 in C order and of the kind of the result: written to and returned.
+    threads : int
+        Worker threads of the CPU; 0 uses all. Does not change the result.
+    progress : bool or callable
+        As in `knn`, for numpy arrays.
+
+    Returns
+    -------
+    (q, n) float32
+        A numpy array; of arrays on a device an array of the same kind, enqueued on its library's current
+        stream.
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, an unknown metric, arrays on different devices, or, on the CPU, non-finite values.
+    TypeError
+        Arrays that do not hold real numbers, or some on a device and some not.
+    CudaError
+        If there is no device, or none that this build of the package has kernels for; if it is out of
+        memory.
+    CancelledError
+        If the callback returned False.
+
+    Notes
+    -----
+    Distances have the same bits on every device, for any number of threads and any CPU instruction set.
+
+    Examples
+    --------
+    >>> import whimbrel as wb
+    >>> wb.pairwise_distances([[0, 0], [3, 4]], [[0, 0], [0, 4]])
+    array([[ 0., 25.],
+           [16.,  9.]], dtype=float32)
+    """
+    metric = as_choice("metric", metric, METRICS)
+    threads = as_threads(threads)
+    place = as_device(device, data, queries)
+    if place is not None or is_device_array(data) or is_device_array(queries):
+        found: Float32 = _device_exact.pairwise_distances(data, queries, metric, place, out, progress)
+        return found
+    rows = as_matrix("data", data)
+    points = rows if queries is None else as_matrix("queries", queries, rows.shape[1])
+    with reporter(progress, "distances") as callback:
+        return into(out, _core.pairwise_distances(rows, points, metric, threads, callback))
