@@ -76,12 +76,24 @@ BoundMatrix upload(const py::array& rows, const std::string& metric, int device)
 }
 
 /// As much as is useful, within a limit.
+std::size_t workspace_for(const DeviceMatrix& matrix, std::size_t n_queries, const cuda::KnnOptions& options,
+                          std::size_t limit) {
+  const std::size_t full = knn_workspace_bytes(matrix, n_queries, options);
+  return full <= limit ? full : std::max(limit, knn_min_workspace_bytes(matrix, n_queries, options));
+}
+
 std::size_t workspace_bytes(const BoundMatrix& self, std::size_t n_queries, std::size_t k, bool certified,
                             const std::string& scope, std::size_t limit) {
-  const cuda::KnnOptions options = as_options(k, certified, scope, 0);
   const DeviceGuard guard(self.device);
-  const std::size_t full = knn_workspace_bytes(self.matrix, n_queries, options);
-  return full <= limit ? full : std::max(limit, knn_min_workspace_bytes(self.matrix, n_queries, options));
+  return workspace_for(self.matrix, n_queries, as_options(k, certified, scope, 0), limit);
+}
+
+/// (address, rows, cols, elements between rows) and dtype of the rows, which live as long as the object.
+py::tuple rows_of(const BoundMatrix& self) {
+  constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "int8"};
+  const cuda::DeviceRows& rows = self.matrix.rows();
+  const MatrixTuple view{reinterpret_cast<std::uintptr_t>(rows.data), rows.rows, rows.cols, rows.stride};
+  return py::make_tuple(view, kNames[static_cast<std::size_t>(rows.type)]);
 }
 
 void bound_knn(const BoundMatrix& self, const MatrixTuple& queries, const std::string& dtype, std::size_t k,
@@ -101,28 +113,21 @@ void bound_knn(const BoundMatrix& self, const MatrixTuple& queries, const std::s
 using Stats = std::array<unsigned long long, 4>;
 static_assert(sizeof(Stats) == sizeof(cuda::KnnStats));
 
-/// Queries and results in host memory. Returns when it is done.
-py::tuple host_knn(const BoundMatrix& self, const py::array& queries, std::size_t k, bool certified,
-                   const std::string& scope, std::size_t first_row, std::size_t workspace_limit) {
-  const cuda::DeviceRows points = as_host_rows(queries);
-  const cuda::KnnOptions options = as_options(k, certified, scope, first_row);
-  const std::size_t bytes = points.rows * points.cols * cuda::element_bytes(points.type);
-  const std::size_t n_found = points.rows * k;
-  const std::size_t space = workspace_bytes(self, points.rows, k, certified, scope, workspace_limit);
-  auto ids = empty_matrix<std::int64_t>(points.rows, k);
-  auto distances = empty_matrix<float>(points.rows, k);
+/// Queries on the device, results in host memory. Returns when it is done.
+py::tuple search(const BoundMatrix& self, const cuda::DeviceRows& queries, const cuda::KnnOptions& options,
+                 std::size_t workspace_limit, cudaStream_t stream) {
+  const std::size_t n_found = queries.rows * options.k;
+  auto ids = empty_matrix<std::int64_t>(queries.rows, options.k);
+  auto distances = empty_matrix<float>(queries.rows, options.k);
   Stats stats{};
   {
     std::int64_t* const ids_out = as_output(ids).data();
     float* const distances_out = as_output(distances).data();
     const py::gil_scoped_release nogil;
-    const DeviceGuard guard(self.device);
-    const Stream stream;
-    const cuda::DeviceBuffer there(bytes), found_ids(n_found * sizeof(std::int64_t)),
-        found(n_found * sizeof(float)), counts(sizeof(Stats)), workspace(space);
-    cuda::check(cudaMemcpyAsync(there.data(), points.data, bytes, cudaMemcpyHostToDevice, stream), "upload");
-    const cuda::DeviceRows view(there.data(), points.type, points.rows, points.cols, points.cols);
-    cuda::check(launch_knn(self.matrix, view, options, found_ids.data<std::int64_t>(), found.data<float>(),
+    const std::size_t space = workspace_for(self.matrix, queries.rows, options, workspace_limit);
+    const cuda::DeviceBuffer found_ids(n_found * sizeof(std::int64_t)), found(n_found * sizeof(float)),
+        counts(sizeof(Stats)), workspace(space);
+    cuda::check(launch_knn(self.matrix, queries, options, found_ids.data<std::int64_t>(), found.data<float>(),
                            counts.data<cuda::KnnStats>(), workspace.data(), space, stream),
                 "knn");
     cuda::check(cudaMemcpyAsync(ids_out, found_ids.data(), found_ids.bytes(), cudaMemcpyDeviceToHost, stream),
@@ -134,6 +139,29 @@ py::tuple host_knn(const BoundMatrix& self, const py::array& queries, std::size_
     cuda::check(cudaStreamSynchronize(stream), "knn");
   }
   return py::make_tuple(ids, distances, stats);
+}
+
+py::tuple host_knn(const BoundMatrix& self, const py::array& queries, std::size_t k, bool certified,
+                   const std::string& scope, std::size_t first_row, std::size_t workspace_limit) {
+  const cuda::DeviceRows points = as_host_rows(queries);
+  const cuda::KnnOptions options = as_options(k, certified, scope, first_row);
+  const std::size_t bytes = points.rows * points.cols * cuda::element_bytes(points.type);
+  const DeviceGuard guard(self.device);
+  const Stream stream;
+  const cuda::DeviceBuffer there(bytes);
+  cuda::check(cudaMemcpyAsync(there.data(), points.data, bytes, cudaMemcpyHostToDevice, stream), "upload");
+  return search(self, {there.data(), points.type, points.rows, points.cols, points.cols}, options,
+                workspace_limit, stream);
+}
+
+/// Rows [first_row, first_row + n_rows) of the matrix are the queries.
+py::tuple host_knn_self(const BoundMatrix& self, std::size_t n_rows, std::size_t k, bool certified,
+                        const std::string& scope, std::size_t first_row, std::size_t workspace_limit) {
+  if (first_row + n_rows > self.matrix.rows().rows) throw std::invalid_argument("rows: beyond the matrix");
+  const DeviceGuard guard(self.device);
+  const Stream stream;
+  return search(self, self.matrix.rows().slice(first_row, n_rows), as_options(k, certified, scope, first_row),
+                workspace_limit, stream);
 }
 
 void bound_estimate_lid(const MatrixTuple& distances, bool squared, const std::string& estimator,
@@ -149,15 +177,12 @@ void bound_estimate_lid(const MatrixTuple& distances, bool squared, const std::s
 }  // namespace
 
 void register_cuda_knn(py::module_& m) {
-  m.attr("MAX_K") = cuda::kMaxK;
+  static_assert(cuda::kMaxK == 1024, "whimbrel/_device_exact.py has the same");
   py::class_<BoundMatrix>(m, "DeviceMatrix", "See whimbrel.cuda.DeviceMatrix.")
       .def(py::init(&borrow), py::arg("rows"), py::arg("dtype"), py::arg("metric"), py::arg("device"),
            py::arg("stream"))
       .def_static("upload", &upload, py::arg("rows"), py::arg("metric"), py::arg("device"))
-      .def("shape",
-           [](const BoundMatrix& self) {
-             return py::make_tuple(self.matrix.rows().rows, self.matrix.rows().cols);
-           })
+      .def("rows", &rows_of)
       .def("metric", [](const BoundMatrix& self) { return metric_name(self.matrix.metric()); })
       .def("device", [](const BoundMatrix& self) { return self.device; })
       .def("bytes", [](const BoundMatrix& self) { return self.matrix.bytes(); })
@@ -167,7 +192,9 @@ void register_cuda_knn(py::module_& m) {
            py::arg("scope"), py::arg("first_row"), py::arg("ids"), py::arg("distances"), py::arg("stats"),
            py::arg("workspace"), py::arg("workspace_bytes"), py::arg("stream"))
       .def("host_knn", &host_knn, py::arg("queries"), py::arg("k"), py::arg("certified"), py::arg("scope"),
-           py::arg("first_row"), py::arg("workspace_limit"));
+           py::arg("first_row"), py::arg("workspace_limit"))
+      .def("host_knn_self", &host_knn_self, py::arg("n_rows"), py::arg("k"), py::arg("certified"),
+           py::arg("scope"), py::arg("first_row"), py::arg("workspace_limit"));
   m.def("estimate_lid", &bound_estimate_lid, py::arg("distances"), py::arg("squared"), py::arg("estimator"),
         py::arg("out"), py::arg("device"), py::arg("stream"), "See whimbrel.estimate_lid.");
 }

@@ -13,6 +13,9 @@ INSUFFICIENT_DRIVER = 35
 NO_DEVICE = 100
 
 
+_found: list[bool] = []  # not empty: a device was there, and devices do not go
+
+
 class CudaError(RuntimeError):
     """A CUDA call failed, or there is nothing to run it on.
 
@@ -59,9 +62,11 @@ def missing() -> CudaError | None:
 
 def require_cuda() -> None:
     """Raise `CudaError` unless there is a device to run on."""
-    error = missing()
-    if error is not None:
-        raise error
+    if not _found:
+        error = missing()
+        if error is not None:
+            raise error
+        _found.append(True)
 
 
 def version_text(number: int) -> str:

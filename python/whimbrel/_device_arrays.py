@@ -2,111 +2,30 @@
 
 Arrays of torch and CuPy are used as they are. Those of other libraries are taken over by one of these two,
 without a copy: by DLPack, or else by ``__cuda_array_interface__``, both of which order the work on their
-stream before the work on ours. Nothing here imports a library before one of its arrays arrives.
+stream before the work on ours.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+
+from ._array_libraries import LIBRARIES, DeviceArray, Library
 from ._cuda_status import require_cuda
 
-__all__ = ["DeviceArray", "Place", "is_device_array", "place_of"]
+__all__ = ["Place", "is_device_array", "place_of"]
 
 CUDA_DEVICE_TYPES = (2, 13)  # DLPack: device memory, managed memory
 
 
-class DeviceArray(NamedTuple):
-    """What the kernels need to know of an array. Strides are in elements."""
-
-    pointer: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: str
-    device: int
-    contiguous: bool
-    aligned: bool
-
-
-class _Torch:
-    """What is needed of torch."""
-
-    name = "torch"
-    to_host = "x.cpu()"
-
-    def __init__(self) -> None:
-        self._torch = importlib.import_module("torch")
-
-    def adopt(self, values: Any) -> Any:
-        if hasattr(values, "__dlpack__"):
-            return self._torch.from_dlpack(values)
-        return self._torch.as_tensor(values, device="cuda")
-
-    def describe(self, tensor: Any) -> DeviceArray:
-        return DeviceArray(
-            tensor.data_ptr(),
-            tuple(tensor.shape),
-            tensor.stride(),
-            str(tensor.dtype).removeprefix("torch."),
-            tensor.device.index,
-            tensor.is_contiguous(),
-            tensor.data_ptr() % tensor.element_size() == 0,
-        )
-
-    def stream(self, device: int) -> int:
-        return int(self._torch.cuda.current_stream(device).cuda_stream)
-
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=f"cuda:{device}")
-
-    def cast(self, tensor: Any, dtype: str) -> Any:
-        return tensor.to(getattr(self._torch, dtype)).contiguous()
-
-
-class _Cupy:
-    """What is needed of CuPy."""
-
-    name = "cupy"
-    to_host = "cupy.asnumpy(x)"
-
-    def __init__(self) -> None:
-        self._cupy = importlib.import_module("cupy")
-
-    def adopt(self, values: Any) -> Any:
-        if hasattr(values, "__dlpack__"):
-            return self._cupy.from_dlpack(values)
-        return self._cupy.asarray(values)
-
-    def describe(self, array: Any) -> DeviceArray:
-        size = array.itemsize
-        return DeviceArray(
-            array.data.ptr,
-            array.shape,
-            tuple(step // size for step in array.strides),
-            array.dtype.name,
-            array.device.id,
-            array.flags.c_contiguous,
-            all(number % size == 0 for number in (array.data.ptr, *array.strides)),
-        )
-
-    def stream(self, device: int) -> int:
-        return int(self._cupy.cuda.get_current_stream(device).ptr)
-
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        with self._cupy.cuda.Device(device):
-            return self._cupy.empty(shape, dtype)
-
-    def cast(self, array: Any, dtype: str) -> Any:
-        with array.device:
-            return self._cupy.ascontiguousarray(array, dtype=dtype)
-
-
-LIBRARIES: dict[str, type[_Torch] | type[_Cupy]] = {"torch": _Torch, "cupy": _Cupy}
-
-
 def is_device_array(values: Any) -> bool:
     """Whether an array says that its memory is that of a CUDA device."""
+    if isinstance(values, np.ndarray):
+        return False
+    root = _root(values)
+    if root in LIBRARIES:  # asking for the protocol takes longer
+        return LIBRARIES[root]().on_device(values)
     device = getattr(values, "__dlpack_device__", None)
     if device is not None:
         return int(device()[0]) in CUDA_DEVICE_TYPES
@@ -117,7 +36,7 @@ def _root(values: Any) -> str:
     return type(values).__module__.partition(".")[0]
 
 
-def _library_for(name: str, values: Any) -> _Torch | _Cupy:
+def _library_for(name: str, values: Any) -> Library:
     """Return the library of an array, or one that can take it over."""
     if _root(values) in LIBRARIES:
         return LIBRARIES[_root(values)]()
@@ -140,7 +59,7 @@ class Place:
     their work in `finish`.
     """
 
-    def __init__(self, library: _Torch | _Cupy, device: int) -> None:
+    def __init__(self, library: Library, device: int) -> None:
         self.library = library
         self.device = device
         self.stream = library.stream(device)
@@ -172,9 +91,13 @@ class Place:
     def finish(self) -> None:
         """Wait for what was enqueued, if an array of another library takes part in it."""
         if self._foreign:
-            from . import _cuda
+            self.wait()
 
-            _cuda.synchronize(self.stream, self.device)
+    def wait(self) -> None:
+        """Wait for what was enqueued."""
+        from . import _cuda
+
+        _cuda.synchronize(self.stream, self.device)
 
 
 def place_of(arrays: dict[str, Any], device: int | None = None) -> Place:
@@ -187,7 +110,11 @@ def place_of(arrays: dict[str, Any], device: int | None = None) -> Place:
     TypeError
         If no library can take the array over.
     """
-    name, values = next((name, values) for name, values in arrays.items() if is_device_array(values))
+    found = [(name, values) for name, values in arrays.items() if is_device_array(values)]
+    if not found:
+        name, values = next(iter(arrays.items()))
+        raise TypeError(f"{name}: expected an array on a CUDA device, got {type(values).__name__}")
+    name, values = found[0]
     if getattr(values, "__cuda_array_interface__", "") is None:
         raise TypeError(f"{name}: expected an array on a CUDA device, got {type(values).__name__}")
     require_cuda()

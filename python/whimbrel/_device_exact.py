@@ -4,34 +4,44 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._arrays import Float32, as_matrix, check_finite, into
-from ._cuda_status import require_cuda
-from ._device_arrays import DeviceArray, Place, is_device_array, place_of
-from ._progress import Progress, reporter
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["as_device", "pairwise_distances"]
+from . import _core
+from ._array_libraries import DeviceArray
+from ._arrays import Float32, as_array, as_matrix, check_finite, into
+from ._cuda_status import require_cuda
+from ._device_arrays import Place, is_device_array, place_of
+from ._progress import Callback, Progress, reporter
+
+__all__ = [
+    "MAX_K",
+    "NATIVE_TYPES",
+    "Rows",
+    "as_device",
+    "as_host_rows",
+    "as_output",
+    "as_rows",
+    "pairwise_distances",
+    "parse_device",
+    "report",
+]
+
+MAX_K = 1024  # neighbors that the kernels keep
+NATIVE_TYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 class Rows(NamedTuple):
     """Vectors on a device: what the kernels take, and the array that must live until they are enqueued."""
 
     view: tuple[int, int, int, int]  # address, rows, columns, elements between rows
+    dtype: str
     owner: Any
 
 
-def as_device(device: Any, *arrays: Any) -> int | None:
-    """Return the device that a call with numpy arrays asks for; None for the CPU.
-
-    Raises
-    ------
-    ValueError
-        An unknown device, or "cpu" for an array that is on a CUDA device.
-    CudaError
-        If there is no such device.
-    """
+def parse_device(device: Any) -> int | None:
+    """Return the number of a device by name; None for None or "cpu"."""
     if device is None or device == "cpu":
-        if device == "cpu" and any(map(is_device_array, arrays)):
-            raise ValueError("device: expected None or 'cuda' for arrays on a CUDA device, got 'cpu'")
         return None
     name, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if name != "cuda" or not (number.isdecimal() or device == "cuda"):
@@ -45,14 +55,51 @@ def as_device(device: Any, *arrays: Any) -> int | None:
     return int(number or 0)
 
 
-def as_float_rows(name: str, values: Any, place: Place, dim: int | None = None) -> Rows:
-    """Vectors on a device as float32 with adjacent elements, converted there if they are something else."""
+def as_device(device: Any, *arrays: Any) -> int | None:
+    """Return the device that a call with numpy arrays asks for; None for the CPU.
+
+    Raises
+    ------
+    ValueError
+        An unknown device, or "cpu" for an array that is on a CUDA device.
+    CudaError
+        If there is no device.
+    """
+    if device == "cpu" and any(map(is_device_array, arrays)):
+        raise ValueError("device: expected None or 'cuda' for arrays on a CUDA device, got 'cpu'")
+    return parse_device(device)
+
+
+def report(callback: Callback | None, done: int, total: int) -> None:
+    """Tell a callback; its False is an error, as in the core."""
+    if callback is not None and callback(done, total) is False:
+        raise _core.CancelledError("cancelled by the progress callback")
+
+
+def as_rows(
+    name: str,
+    values: Any,
+    place: Place,
+    dtypes: tuple[str, ...] = ("float32",),
+    dim: int | None = None,
+) -> Rows:
+    """Vectors on a device with adjacent elements of one of these types, else converted there to float32."""
     array, owner = place.describe(name, values)
     check_matrix(name, array, dim)
-    if array.dtype != "float32" or not has_rows(array):
-        owner = place.library.cast(owner, "float32")
+    if array.dtype not in dtypes or not has_rows(array):
+        owner = place.library.cast(owner, array.dtype if array.dtype in dtypes else "float32")
         array = place.library.describe(owner)
-    return Rows((array.pointer, array.shape[0], array.shape[1], array.strides[0]), owner)
+    return Rows((array.pointer, array.shape[0], array.shape[1], array.strides[0]), array.dtype, owner)
+
+
+def as_host_rows(name: str, values: Any, dim: int | None = None) -> NDArray[Any]:
+    """Vectors in host memory, in C order and of a type that kernels read."""
+    array = as_array(name, values)
+    if array.dtype.name not in NATIVE_TYPES:
+        return as_matrix(name, array, dim)
+    if array.ndim != 2 or array.shape[1] == 0 or dim not in (None, array.shape[1]):
+        raise ValueError(f"{name}: expected shape (n, {dim or 'd'}), got {array.shape}")
+    return np.ascontiguousarray(array)
 
 
 def check_matrix(name: str, array: DeviceArray, dim: int | None = None) -> None:
@@ -94,8 +141,8 @@ def pairwise_distances(
     from . import _cuda
 
     place = place_of({"data": data, "queries": queries}, device)
-    rows = as_float_rows("data", data, place)
-    points = rows if queries is None else as_float_rows("queries", queries, place, rows.view[2])
+    rows = as_rows("data", data, place)
+    points = rows if queries is None else as_rows("queries", queries, place, dim=rows.view[2])
     address, out = as_output("out", out, place, (points.view[1], rows.view[1]), "float32")
     if metric == "cosine":
         unit_rows = _unit_rows(rows, place)
@@ -112,7 +159,7 @@ def _unit_rows(rows: Rows, place: Place) -> Rows:
     _, n, d, _ = rows.view
     address, owner = as_output("", None, place, (n, d), "float32")
     _cuda.normalize(rows.view, address, place.device, place.stream)
-    return Rows((address, n, d, d), owner)
+    return Rows((address, n, d, d), "float32", owner)
 
 
 def _host_pairwise_distances(

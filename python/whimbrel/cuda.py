@@ -1,4 +1,4 @@
-"""CUDA devices: what there is. Importing this module touches none of them."""
+"""CUDA devices: what there is, and vectors that stay there. Importing this module touches none of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from typing import NamedTuple
 
 from ._arrays import as_int
 from ._cuda_status import CudaError, missing, require_cuda, version_text
+from .device_matrix import DeviceKnnResult, DeviceMatrix
 
-__all__ = ["CudaError", "DeviceInfo", "device_count", "device_info", "is_available"]
+__all__ = [
+    "CudaError",
+    "DeviceInfo",
+    "DeviceKnnResult",
+    "DeviceMatrix",
+    "device_count",
+    "device_info",
+    "is_available",
+]
 
 
 class DeviceInfo(NamedTuple):

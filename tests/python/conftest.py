@@ -61,6 +61,18 @@ class Backend:
         arrays = [self.send(x) for x in (data, queries) if x is not None]
         return self.fetch(wb.pairwise_distances(*arrays, metric=metric, **self.options))
 
+    def knn(self, data, queries=None, *args, **options):
+        data, queries = (None if x is None else self.send(x) for x in (data, queries))
+        found = wb.knn(data, queries, *args, **self.options, **options)
+        return wb.KnnResult(*map(self.fetch, found))
+
+    def estimate_lid(self, data=None, *, neighbors=None, **options):
+        if data is not None:
+            data = self.send(data)
+        if neighbors is not None:
+            neighbors = tuple(map(self.send, neighbors))
+        return self.fetch(wb.estimate_lid(data, neighbors=neighbors, **self.options, **options))
+
 
 def backend_or_skip(name):
     """A backend, unless its device or library is not there."""
