@@ -238,78 +238,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The k smallest of a stream of keys, by a block: a buffer that is sorted and cut when it may overflow.
-class TopKeys {
- public:
-  static constexpr unsigned kRound = 1024;  ///< the most that is offered between two calls of settle
-  static constexpr unsigned kRoom = 2048;
-
-  __device__ TopKeys(std::uint64_t* keys, std::uint32_t* count, unsigned k)
-      : keys_(keys), count_(count), k_(k) {}
-
-  __device__ void start(Block& block) {
-    if (block.thread() == 0) *count_ = 0;
-    bound_ = kUnranked;
-    block.sync();
-  }
-  /// From one thread at a time or many.
-  __device__ void offer(std::uint64_t key) {
-    if (key < bound_) keys_[atomicAdd(count_, 1u)] = key;
-  }
-  __device__ void settle(Block& block) {
-    block.sync();
-    const unsigned n = *count_;
-    block.sync();  // nobody offers more before all have seen the number
-    if (n > kRoom - kRound || (bound_ == kUnranked && n > k_)) cut(block);
-  }
-  /// Sorts; the number of keys.
-  __device__ unsigned finish(Block& block) {
-    cut(block);
-    return *count_;
-  }
-
- private:
-  __device__ void cut(Block& block) {
-    block.sync();
-    const unsigned n = *count_;
-    const unsigned padded = power_of_two(n);
-    for (unsigned i = n + block.thread(); i < padded; i += kThreads) keys_[i] = kUnranked;
-    sort_keys(block, keys_, padded);
-    if (n >= k_) bound_ = keys_[k_ - 1];
-    if (block.thread() == 0) *count_ = n < k_ ? n : k_;
-    block.sync();
-  }
-
-  std::uint64_t* keys_;
-  std::uint32_t* count_;
-  unsigned k_;
-  std::uint64_t bound_ = kUnranked;
-};
-
 /// Items: an open query by a segment of the rows.
 __global__ void __launch_bounds__(kThreads)
     rescan(const __grid_constant__ SettleTask task, unsigned segments, std::uint64_t* partial) {
-  __shared__ std::uint64_t keys[TopKeys::kRoom];
+  __shared__ std::uint64_t keys[kTopRoom];
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
-  TopKeys best(keys, &count, task.k);
+  TopKeys<Block> best(block, keys, &count, task.k);
   const std::size_t n_items = std::size_t{*task.open.count} * segments;
   const std::size_t per_segment = (task.data.rows + segments - 1) / segments;
   for (std::size_t item = blockIdx.x; item < n_items; item += gridDim.x) {
     const std::size_t query = task.open.list[item / segments];
     const std::size_t begin = item % segments * per_segment;
     const std::size_t end = begin + per_segment < task.data.rows ? begin + per_segment : task.data.rows;
-    best.start(block);
-    for (std::size_t first = begin; first < end; first += TopKeys::kRound) {
-      const std::size_t last = first + TopKeys::kRound < end ? first + TopKeys::kRound : end;
+    best.start();
+    for (std::size_t first = begin; first < end; first += kTopRound) {
+      const std::size_t last = first + kTopRound < end ? first + kTopRound : end;
       for (std::size_t row = first + block.warp(); row < last; row += Block::kWarps) {
         if (!in_scope(task, query, row)) continue;
         const std::uint64_t key = ranked_distance(task, query, static_cast<unsigned>(row), block.lane());
         if (block.lane() == 0) best.offer(key);
       }
-      best.settle(block);
+      best.settle();
     }
-    const unsigned n = best.finish(block);
+    const unsigned n = best.finish();
     for (unsigned i = block.thread(); i < task.k; i += kThreads)
       partial[item * task.k + i] = i < n ? keys[i] : kUnranked;
     block.sync();
@@ -318,19 +270,19 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     merge_segments(const __grid_constant__ SettleTask task, unsigned segments, const std::uint64_t* partial) {
-  __shared__ std::uint64_t keys[TopKeys::kRoom];
+  __shared__ std::uint64_t keys[kTopRoom];
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
-  TopKeys best(keys, &count, task.k);
+  TopKeys<Block> best(block, keys, &count, task.k);
   const std::size_t n_keys = std::size_t{segments} * task.k;
   for (std::size_t item = blockIdx.x; item < *task.open.count; item += gridDim.x) {
-    best.start(block);
-    for (std::size_t first = 0; first < n_keys; first += TopKeys::kRound) {
-      for (std::size_t i = first + block.thread(); i < first + TopKeys::kRound && i < n_keys; i += kThreads)
+    best.start();
+    for (std::size_t first = 0; first < n_keys; first += kTopRound) {
+      for (std::size_t i = first + block.thread(); i < first + kTopRound && i < n_keys; i += kThreads)
         best.offer(partial[item * n_keys + i]);
-      best.settle(block);
+      best.settle();
     }
-    const unsigned n = best.finish(block);
+    const unsigned n = best.finish();
     write_result(task, task.open.list[item], keys, n, block);
     block.sync();
   }

@@ -122,6 +122,29 @@ TEST_CASE("sorting sorts") {
   CHECK(power_of_two(2048) == 2048);
 }
 
+TEST_CASE("the best keys of a stream are those of a sort") {
+  for (const unsigned k : {1u, 10u, 1024u})
+    for (const std::size_t n : {0u, 5u, 1024u, 9000u})
+      for (const bool rising : {false, true}) {
+        OneThread block;
+        std::vector<std::uint64_t> room(kTopRoom), keys(n);
+        std::uint32_t count = 7;
+        for (std::size_t i = 0; i < n; ++i)
+          keys[i] = rising ? n - i : random_bits(k, RandomPurpose::kInsertionOrder, i) >> 40;
+        TopKeys<OneThread> best(block, room.data(), &count, k);
+        best.start();
+        for (std::size_t i = 0; i < n; ++i) {
+          best.offer(keys[i]);
+          if (i % kTopRound == kTopRound - 1) best.settle();
+        }
+        const unsigned found = best.finish();
+        std::sort(keys.begin(), keys.end());
+        keys.resize(std::min<std::size_t>(n, k));
+        REQUIRE(found == keys.size());
+        CHECK(std::equal(keys.begin(), keys.end(), room.begin()));
+      }
+}
+
 /// To fp16 and back, for values in its range.
 double to_half(double x) {
   if (x == 0) return 0;
