@@ -115,6 +115,9 @@ def device_lid(data: Any, k: int, distances: Any, metric: str, estimator: str) -
         n = place_of({"data": data}).describe("data", data)[0].shape[0]
         distances = knn(data, None, max(1, min(k, n - 1)), metric, None)[1]
     place = place_of({"neighbors": distances})
+    array, distances = place.describe("neighbors", distances)
+    if len(array.shape) != 2:
+        raise ValueError(f"neighbors: expected shape (n, k), got {array.shape}")
     if metric == "cosine":  # |a - b|^2 = 2 (1 - cos); what rounding left below zero becomes zero
         distances = abs(distances) + distances
     rows = as_rows("neighbors", distances[:, :k], place)

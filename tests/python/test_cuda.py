@@ -292,3 +292,178 @@ def test_too_little_memory_is_told_in_bytes_and_leaks_nothing(device_library):
     hoard.clear()
     free_pools(device_library)
     assert wb.pairwise_distances(rows, rows[:1], device="cuda").shape == (1, 2**20)
+
+
+# ---------------------------------------------------------------- search on a device
+
+
+def random_rows(n, d, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+def same_neighbors(found, expected):
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1].view(np.uint32), expected[1].view(np.uint32))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_device_matrix_answers_any_number_of_searches(device_library, metric):
+    data, queries = random_rows(2000, 40), random_rows(30, 40, seed=1)
+    there = device_library.send(data)
+    matrices = [wb.cuda.DeviceMatrix(x, metric) for x in (there, data)]
+    for matrix in matrices:
+        assert matrix.shape == (2000, 40)
+        assert matrix.metric == metric
+        assert matrix.device == 0
+        assert matrix.memory_usage() >= 2000 * 40 * 2
+        assert repr(matrix) == f"DeviceMatrix(2000 x 40, metric={metric!r}, device='cuda:0')"
+        for k in (1, 10, 100):
+            expected = wb.knn(data, queries, k, metric)
+            same_neighbors(matrix.search(queries, k), expected)
+            found = matrix.search(device_library.send(queries), k)
+            assert found.stats[:2].sum() == 30
+            same_neighbors([device_library.fetch(x) for x in found[:2]], expected)
+            same_neighbors(wb.knn(matrix, queries, k, metric), expected)
+    kept = wb.knn(data, k=5, metric=metric)
+    same_neighbors([device_library.fetch(x) for x in matrices[0].search(k=5)[:2]], kept)
+    same_neighbors(matrices[1].search(k=5)[:2], kept)
+
+
+def test_rows_before_a_row_are_a_scope(device_library):
+    data = random_rows(400, 12)
+    for matrix, fetch in (
+        (wb.cuda.DeviceMatrix(device_library.send(data)), device_library.fetch),
+        (wb.cuda.DeviceMatrix(data), lambda x: x),
+    ):
+        ids, distances, _ = map(fetch, matrix.search(k=7, scope="earlier"))
+        for row in (0, 1, 5, 200, 399):
+            expected = wb.knn(data[: max(row, 1)], data[row : row + 1], 7)
+            found = 0 if row == 0 else min(row, 7)
+            np.testing.assert_array_equal(ids[row, :found], expected.ids[0, :found])
+            np.testing.assert_array_equal(distances[row, :found], expected.distances[0, :found])
+            assert np.all(ids[row, found:] == -1)
+            assert np.all(np.isposinf(distances[row, found:]))
+
+
+def test_fast_search_returns_true_distances(device_library):
+    data, queries = random_rows(3000, 64), random_rows(50, 64, seed=1)
+    matrix = wb.cuda.DeviceMatrix(device_library.send(data))
+    ids, distances, _ = map(
+        device_library.fetch, matrix.search(device_library.send(queries), 10, precision="fast")
+    )
+    expected = wb.knn(data, queries, 10)
+    assert np.mean(ids == expected.ids) > 0.99
+    all_distances = wb.pairwise_distances(data, queries)
+    np.testing.assert_array_equal(np.take_along_axis(all_distances, ids, 1), distances)
+
+
+@pytest.mark.parametrize("k", [10, 1100])
+def test_poisoned_neighbors_are_overwritten_and_two_runs_agree(device_library, k):
+    data = device_library.send(random_rows(1500, 33))
+    expected = wb.knn(random_rows(1500, 33), k=k)
+    for _ in range(2):
+        ids = device_library.send(np.full((1500, k), -7, np.int64))
+        distances = device_library.send(np.full((1500, k), np.nan, np.float32))
+        found = wb.knn(data, k=k, out=(ids, distances))
+        assert found.ids is ids
+        assert found.distances is distances
+        same_neighbors([device_library.fetch(x) for x in found], expected)
+
+
+def test_searches_are_ordered_on_the_current_stream():
+    torch = pytest.importorskip("torch")
+    if not wb.cuda.is_available():
+        pytest.skip(f"not run on CUDA: {missing()}")
+    data, queries = random_rows(5000, 32), random_rows(20, 32, seed=1)
+    matrix, expected = wb.cuda.DeviceMatrix(data), wb.knn(data, queries, 10)
+    late = torch.asarray(queries, device="cuda")
+    matrix.search(late)  # what is loaded at first waits
+    for stream in (torch.cuda.Stream(), torch.cuda.default_stream()):
+        points = torch.zeros_like(late)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(50_000_000)
+            points.copy_(late)
+            found = matrix.search(points)
+            assert not stream.query(), "the call waited for its work"
+            points.zero_()
+            host = [x.cpu().numpy() for x in found]
+        same_neighbors(host[:2], expected)
+
+
+@needs_device
+@pytest.mark.parametrize("metric", METRICS)
+def test_data_larger_than_the_device_go_through_it_in_parts(metric, monkeypatch):
+    from whimbrel import _device_knn
+
+    monkeypatch.setattr(_device_knn, "segment_rows", lambda rows, metric, device: 130)
+    monkeypatch.setattr(_device_knn, "CHUNK_ROWS", 50)
+    data, queries = random_rows(500, 9).round(1), random_rows(60, 9, seed=1).round(1)
+    for k in (1, 10, 600):
+        same_neighbors(wb.knn(data, queries, k, metric, device="cuda"), wb.knn(data, queries, k, metric))
+        same_neighbors(wb.knn(data, None, k, metric, device="cuda"), wb.knn(data, None, k, metric))
+
+
+@needs_device
+def test_an_interrupt_between_parts_leaves_the_device_usable(monkeypatch):
+    from whimbrel import _device_knn, device_matrix
+
+    monkeypatch.setattr(_device_knn, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(device_matrix, "CHUNK_ROWS", 10)
+    data, seen = random_rows(200, 8), []
+
+    def stop(done, total):
+        seen.append((done, total))
+        if done >= 50:
+            raise KeyboardInterrupt
+
+    for call in (
+        lambda progress: wb.knn(data, device="cuda", progress=progress),
+        lambda progress: wb.cuda.DeviceMatrix(data).search(data, progress=progress),
+    ):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            call(stop)
+        assert seen[-1] == (50, 200)
+        with pytest.raises(wb.CancelledError):
+            call(lambda done, total: False)
+    same_neighbors(wb.knn(data, device="cuda"), wb.knn(data))
+
+
+def test_bad_input_of_searches_is_named(device_library):
+    spoiled = DATA.copy()
+    spoiled[7, 2] = np.nan
+    data, bad = device_library.send(DATA), device_library.send(spoiled)
+    matrix = wb.cuda.DeviceMatrix(data)
+    for kind, text, call in (
+        (ValueError, "data: expected finite values, .* row 7", lambda: wb.knn(bad)),
+        (ValueError, "data: expected finite values, .* row 7", lambda: wb.knn(spoiled, device="cuda")),
+        (ValueError, "data: expected finite values, .* row 7", lambda: wb.cuda.DeviceMatrix(spoiled)),
+        (ValueError, "queries: expected finite .* row 7", lambda: wb.knn(DATA, spoiled, device="cuda")),
+        (ValueError, "queries: expected finite .* row 7", lambda: matrix.search(spoiled)),
+        (ValueError, "k: expected 1", lambda: wb.knn(data, k=0)),
+        (ValueError, r"k: expected 1\.\.1024, got 1025", lambda: matrix.search(k=1025)),
+        (ValueError, "metric: expected that of data, 'l2'", lambda: wb.knn(matrix, data, metric="ip")),
+        (ValueError, "scope: expected 'all' for queries", lambda: matrix.search(data, scope="earlier")),
+        (ValueError, "precision: expected 'auto'", lambda: matrix.search(precision="half")),
+        (ValueError, r"queries: expected shape \(n, 4\)", lambda: matrix.search(data[:, :3])),
+        (ValueError, r"out\[0\]: expected a int64 array", lambda: wb.knn(data, k=4, out=(data, data))),
+        (TypeError, "queries: expected an array on cuda:0", lambda: wb.knn(data, DATA)),
+        (TypeError, "data: expected an array on cuda:0", lambda: wb.knn(DATA, data)),
+        (TypeError, "data: expected real numbers", lambda: wb.knn(data * 1j)),
+        (TypeError, "neighbors: expected real numbers", lambda: wb.estimate_lid(neighbors=(0, data * 1j))),
+    ):
+        with pytest.raises(kind, match=text):
+            call()
+    ids, distances, stats = map(device_library.fetch, matrix.search(bad, 3))
+    assert stats[2] == 1
+    assert np.all(ids[7] == -1)
+    assert np.all(np.isnan(distances[7]))
+    good = np.arange(50) != 7
+    same_neighbors((ids[good], distances[good]), wb.knn(DATA, DATA[good], 3))
+
+
+def test_lid_of_wrong_distances_is_nan_on_a_device(device_library):
+    r = np.array([[1, 2, 3], [3, 2, 1], [-1, 2, 3], [1, np.nan, 3]], np.float32)
+    lid = wb.estimate_lid(neighbors=(None, device_library.send(r)))
+    np.testing.assert_array_equal(np.isnan(device_library.fetch(lid)), [False, True, True, True])
