@@ -40,7 +40,7 @@ void check_scan(const Case& c) {
   REQUIRE(plan_scan(kQueries, kRows, data.operand().depth, 10, c.scope, device, plan) == cudaSuccess);
   set_kernel(plan, c.kernel);
   plan.group = c.group;
-  set_runs(plan, kQueries, kRows, 1);  // few processors: long runs, several tiles to a span
+  set_runs(plan, kQueries, kRows, 1, 1);  // few processors: long runs, several tiles to a span
   const std::size_t padded = (kQueries + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer operand(padded * data.operand().depth * 2), rows(kQueries * c.dim * 4),
       slack(kQueries * 4), groups(kQueries * plan.groups() * 4), spans(kQueries * plan.spans() * 4);
@@ -156,6 +156,7 @@ TEST_CASE("the scan's minima are those of the scores: Hopper") {
   }
   SUBCASE("streamed") { check_kernel(ScanKernel::kHopperStreamed, 384); }
   SUBCASE("free") { check_kernel(ScanKernel::kHopperFree, 200); }
+  SUBCASE("narrow") { check_kernel(ScanKernel::kHopperNarrow, 384); }
   SUBCASE("turns") { check_kernel(ScanKernel::kHopperResident, 200); }
 }
 
