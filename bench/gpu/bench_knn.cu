@@ -126,7 +126,8 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
   task.data = data.rows();
   task.operand = operand;
   task.metric = data.metric();
-  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>()};
+  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>(),
+                  count.data<std::uint32_t>()};
   task.n_queries = q;
   task.scope = options.scope;
   task.k = static_cast<unsigned>(options.k);

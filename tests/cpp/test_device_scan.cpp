@@ -47,10 +47,11 @@ void check_scan(const Case& c) {
   set_runs(plan, kQueries, kRows, 1, 1);  // few processors: long runs, several tiles to a span
   const std::size_t padded = (kQueries + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer operand(padded * data.operand().depth * 2), rows(kQueries * c.dim * 4),
-      slack(kQueries * 4), groups(kQueries * plan.groups() * 4), spans(kQueries * plan.spans() * 4);
+      slack(kQueries * 4), open(4), groups(kQueries * plan.groups() * 4), spans(kQueries * plan.spans() * 4);
   REQUIRE(cudaMemset(groups.data(), 0xff, groups.bytes()) == cudaSuccess);
   REQUIRE(cudaMemset(spans.data(), 0xff, spans.bytes()) == cudaSuccess);
-  const QueryOperand out{operand.data<__half>(), rows.data<float>(), slack.data<float>()};
+  const QueryOperand out{operand.data<__half>(), rows.data<float>(), slack.data<float>(),
+                         open.data<std::uint32_t>()};
   REQUIRE(prepare_queries(device_queries.rows(), padded, data.operand(), c.metric, true, out, nullptr) ==
           cudaSuccess);
   REQUIRE(launch_scan(plan, data.operand(), out.values, kQueries, first_row,
