@@ -126,7 +126,8 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
   task.data = data.rows();
   task.operand = operand;
   task.metric = data.metric();
-  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>()};
+  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>(),
+                  count.data<std::uint32_t>()};
   task.n_queries = q;
   task.scope = options.scope;
   task.k = static_cast<unsigned>(options.k);
@@ -160,11 +161,11 @@ void variants(std::size_t dim, bool hopper) {
   const DeviceMatrix data(rows.rows, Metric::kL2, nullptr);
   int processors = 0;
   check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0), "cudaDeviceGetAttribute");
-  const auto with = [&](ScanKernel kernel, unsigned group) {
+  const auto with = [&](ScanKernel kernel, unsigned group, std::size_t k) {
     return [=](ScanPlan& plan) {
       set_kernel(plan, kernel);
       plan.group = group;
-      set_runs(plan, kQueries, kRows, static_cast<std::size_t>(processors));
+      set_runs(plan, kQueries, kRows, k, static_cast<std::size_t>(processors));
     };
   };
   std::vector<std::pair<ScanKernel, const char*>> kernels = {{ScanKernel::kSmall, "small"},
@@ -178,11 +179,10 @@ void variants(std::size_t dim, bool hopper) {
   for (const auto& [kernel, name] : kernels)
     for (const unsigned group : {16u, 8u, 4u}) {
       const bool best = kernel == kernels.back().first;
-      bench_stages(data, queries.rows, {.k = 10}, with(kernel, group), name, best && !hopper);
-      if (best && !hopper) bench_stages(data, queries.rows, {.k = 100}, with(kernel, group), name);
-      if (best && !hopper && group < 16)
-        bench_stages(data, queries.rows, {.k = 1000}, with(kernel, group), name);
-      if (kernel == ScanKernel::kSmall) break;
+      if (group != 16 && (!best || !hopper)) continue;
+      for (const std::size_t k : {10u, 100u, 1000u})
+        if (k == 10 || (best && hopper && (k == 100 || group < 16)))
+          bench_stages(data, queries.rows, {.k = k}, with(kernel, group, k), name, best);
     }
 }
 

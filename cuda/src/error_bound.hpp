@@ -33,6 +33,11 @@ struct QueryNorms {
   double norm, lost;
 };
 
+/// What the unit's sums can be off: `products` bounds the magnitude of any partial sum of products.
+WHIMBREL_HOST_DEVICE inline double unit_sum_error(std::size_t depth, double bias, double products) {
+  return 1.25 * static_cast<double>(depth) * 0x1p-23 * (bias + products);
+}
+
 /// Bound of |score - canonical|, in the units of scores. Infinite where canonical distances could overflow.
 ///
 /// @param unit  what one unit of a score is in units of the canonical value: 2 / scale^2 for l2 (a score is
@@ -47,7 +52,7 @@ WHIMBREL_HOST_DEVICE inline double score_error(bool l2, std::size_t dim, std::si
   const double terms = l2 ? sum * sum / 2 : products;  // magnitudes that canonical arithmetic adds
   if (!(terms * unit < kLargest)) return std::numeric_limits<double>::infinity();
   const double fp16 = rows.lost * query.norm + (rows.norm + rows.lost) * query.lost;
-  const double unit_sums = 1.25 * static_cast<double>(depth) * 0x1p-23 * (rows.bias + products);
+  const double unit_sums = unit_sum_error(depth, rows.bias, products);
   const double canonical = (d / 32 + 8) * kUnit * terms + d * kSmallest / unit;
   // 1 % on top covers the terms of second order and the arithmetic of this bound; the rest keeps it above 0.
   return 1.01 * (fp16 + unit_sums + kUnit * rows.bias + canonical) + 0x1p-120;

@@ -41,7 +41,7 @@ Chunk lay_out(void* workspace, const ScanPlan& plan, const DeviceMatrix& data, s
   chunk.queries.rows = arena.take<float>(n * data.rows().cols);
   chunk.queries.slack = arena.take<float>(n);
   chunk.open.list = arena.take<std::uint32_t>(n);
-  chunk.open.count = arena.take<std::uint32_t>(1);
+  chunk.open.count = chunk.queries.open = arena.take<std::uint32_t>(1);
   // Groups come first: their rows are read and written 16 bytes at a time.
   const std::size_t partial = n * chunk.segments * k * sizeof(std::uint64_t);
   float* place = arena.take<float>(std::max(minima, partial / sizeof(float)));
@@ -147,10 +147,8 @@ cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOp
     task.distances = distances + first * options.k;
     task.stats = stats;
 
-    code = cudaMemsetAsync(chunk.open.count, 0, sizeof(std::uint32_t), stream);
-    if (code == cudaSuccess)
-      code = prepare_queries(queries.slice(first, n), round_up(n, plan.tile_rows), data.operand(),
-                             data.metric(), options.precision == KnnPrecision::kAuto, chunk.queries, stream);
+    code = prepare_queries(queries.slice(first, n), round_up(n, plan.tile_rows), data.operand(),
+                           data.metric(), options.precision == KnnPrecision::kAuto, chunk.queries, stream);
     if (code == cudaSuccess)
       code = launch_scan(plan, data.operand(), chunk.queries.values, n, task.first_row, chunk.minima, device,
                          stream);

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "scan_operand.cuh"
 #include "whimbrel/cuda/device_matrix.hpp"

@@ -50,15 +50,28 @@ __device__ auto with_row(const DeviceRows& rows, std::size_t i, F f) {
   }
 }
 
-/// The canonical distance of a query, canonical already, to row i: what is returned, less the 1 of the
+/// The canonical distances of a query, canonical already, to N rows: what is returned, less the 1 of the
 /// cosine. By a whole warp, valid in lane 0.
-inline __device__ float distance_to_row(const float* query, const DeviceRows& rows, Metric metric,
-                                        const double* norms, std::size_t i, unsigned lane) {
-  return with_row(rows, i, [&](const auto* row) {
-    using T = std::remove_cvref_t<decltype(*row)>;
-    if (metric == Metric::kL2) return canonical_distance<L2>(query, PlainRow<T>{row}, rows.cols, lane);
-    if (metric == Metric::kIp) return canonical_distance<Ip>(query, PlainRow<T>{row}, rows.cols, lane);
-    return canonical_distance<Ip>(query, UnitRow<T>{row, norms[i]}, rows.cols, lane);
+template <unsigned N>
+__device__ void distances_to_rows(const float* query, const DeviceRows& rows, Metric metric,
+                                  const double* norms, const std::uint32_t (&ids)[N], unsigned lane,
+                                  float (&out)[N]) {
+  with_row(rows, 0, [&](const auto* first) {
+    using T = std::remove_cvref_t<decltype(*first)>;
+    if (metric == Metric::kCosine) {
+      UnitRow<T> unit[N];
+#pragma unroll
+      for (unsigned n = 0; n < N; ++n) unit[n] = {first + ids[n] * rows.stride, norms[ids[n]]};
+      canonical_distances<Ip>(query, unit, rows.cols, lane, out);
+      return;
+    }
+    PlainRow<T> plain[N];
+#pragma unroll
+    for (unsigned n = 0; n < N; ++n) plain[n] = {first + ids[n] * rows.stride};
+    if (metric == Metric::kL2)
+      canonical_distances<L2>(query, plain, rows.cols, lane, out);
+    else
+      canonical_distances<Ip>(query, plain, rows.cols, lane, out);
   });
 }
 

@@ -253,8 +253,18 @@ cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t dep
   const auto fits = [&](std::size_t bytes) { return bytes <= static_cast<std::size_t>(shared); };
 
   plan.scope = scope;
-  if (n_queries <= Narrow::kRows && fits(Narrow::shared_bytes(steps)))
+  const bool hopper = hopper_available(device), few = n_queries <= Narrow::kRows;
+  const auto hopper_takes = [&](ScanKernel kernel) {
+    return hopper && hopper_fits(kernel, steps, static_cast<std::size_t>(shared));
+  };
+  if (few && hopper_takes(ScanKernel::kHopperNarrow))
+    set_kernel(plan, ScanKernel::kHopperNarrow);
+  else if (few && fits(Narrow::shared_bytes(steps)))
     set_kernel(plan, ScanKernel::kNarrow);
+  else if (hopper_takes(ScanKernel::kHopperResident))
+    set_kernel(plan, ScanKernel::kHopperResident);
+  else if (hopper_takes(ScanKernel::kHopperStreamed))
+    set_kernel(plan, ScanKernel::kHopperStreamed);
   else if (fits(Resident::shared_bytes(steps)))
     set_kernel(plan, ScanKernel::kResident);
   else if (fits(Streamed::shared_bytes(steps)))
@@ -262,20 +272,36 @@ cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t dep
   else
     set_kernel(plan, ScanKernel::kSmall);
   // Fewer members to look at against more minima to write.
-  plan.group = k <= 128 ? 16 : k <= 256 ? 8 : 4;
-  set_runs(plan, n_queries, n_rows, static_cast<std::size_t>(processors));
+  plan.group = few ? 4 : k <= 128 ? 16 : k <= 256 ? 8 : 4;
+  set_runs(plan, n_queries, n_rows, k, static_cast<std::size_t>(processors));
   return cudaSuccess;
 }
 
-void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t processors) {
-  // Long runs hide the start of an item; there must be enough of them to occupy the device evenly.
-  constexpr std::size_t kLongest = 32, kItemsPerProcessor = 12;
+void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t k,
+              std::size_t processors) {
+  constexpr std::size_t kLongest = 32, kItemsPerProcessor = 12, kLongestSpan = 8;
   plan.tiles = (n_rows + plan.tile_cols() - 1) / plan.tile_cols();
   const std::size_t query_tiles = (n_queries + plan.tile_rows - 1) / plan.tile_rows;
-  const std::size_t run = query_tiles * plan.tiles / (processors * kItemsPerProcessor);
-  plan.layout.span_tiles = run >= 8 ? 8 : run >= 4 ? 4 : run >= 2 ? 2 : 1;
-  plan.item_tiles = static_cast<unsigned>(std::clamp<std::size_t>(run, 1, kLongest)) /
-                    plan.layout.span_tiles * plan.layout.span_tiles;
+  // What is read of the minima is least where all spans are as many as the groups of the k spans kept.
+  const std::size_t blocks = plan.tiles * plan.layout.warps;
+  std::size_t span = 1;
+  while (span < kLongestSpan && 4 * span * span * k * groups_per_block(plan.group) <= blocks) span *= 2;
+  // Long runs hide the start of an item; there must be enough of them to occupy the device evenly.
+  std::size_t run = query_tiles * plan.tiles / (processors * kItemsPerProcessor);
+  run = run < 1 ? 1 : run < kLongest ? run : kLongest;
+  if (query_tiles == 1) {  // the run that occupies it most evenly
+    const auto busiest = [&](std::size_t tiles) {
+      const std::size_t items = (plan.tiles + tiles - 1) / tiles;
+      return (items + processors - 1) / processors * tiles;
+    };
+    run = 1;
+    for (std::size_t tiles = 2; tiles <= kLongestSpan; ++tiles)
+      if (busiest(tiles) <= busiest(run)) run = tiles;
+    span = span >= run ? run : 1;
+  }
+  while (span > run) span /= 2;
+  plan.layout.span_tiles = static_cast<unsigned>(span);
+  plan.item_tiles = static_cast<unsigned>(run / span * span);
 }
 
 cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __half* queries,

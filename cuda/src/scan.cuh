@@ -21,7 +21,8 @@ enum class ScanKernel : std::uint8_t {
   kSmall,           ///< 128 x 128: for devices with less than 164 KB of shared memory
   kHopperResident,  ///< as kResident, with the matrix unit of Hopper
   kHopperStreamed,
-  kHopperFree,  ///< kHopperResident without turns
+  kHopperFree,    ///< kHopperResident without turns
+  kHopperNarrow,  ///< 64 x 256: few queries
 };
 
 /// How a search goes through its pairs; the same for the scan and for what reads its minima.
@@ -59,7 +60,8 @@ cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t dep
                       KnnScope scope, int device, ScanPlan& plan);
 /// The parts of it that measurements vary: the kernel and its shape, then runs and spans.
 void set_kernel(ScanPlan& plan, ScanKernel kernel);
-void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t processors);
+void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t k,
+              std::size_t processors);
 
 /// @param queries    (n_queries padded to whole tiles, depth), negated
 /// @param first_row  row number of query 0, for scopes other than kAll

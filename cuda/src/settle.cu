@@ -19,7 +19,11 @@ namespace whimbrel::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
-using Block = ThreadBlock<kThreads>;
+/// Settling a few queries: more threads for each.
+constexpr unsigned kManyThreads = 1024;
+constexpr std::size_t kFewQueries = 128;
+/// Rows whose canonical distances a warp computes at once.
+constexpr unsigned kAtOnce = 4;
 
 /// How much one query can keep.
 struct Room {
@@ -39,13 +43,13 @@ __device__ std::uint32_t raised(std::uint32_t key, float slack) {
 }
 
 /// f(key, group number) for this thread's share of the groups in the spans of at most `limit`.
-template <class F>
+template <class Block, class F>
 __device__ void for_groups(const ScanPlan& plan, std::size_t tiles, const float* spans, const float* groups,
                            std::uint32_t limit, const Block& block, F f) {
   const unsigned per_block = groups_per_block(plan.group);
   const unsigned per_span = per_block * plan.layout.span_tiles;
   const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
-  for (unsigned base = block.warp() * kLanes; base < n_spans; base += kThreads) {
+  for (unsigned base = block.warp() * kLanes; base < n_spans; base += block.threads()) {
     const unsigned own = base + block.lane();
     const bool kept = own < n_spans && ordered_key(spans[own]) <= limit;
     for (unsigned hits = __ballot_sync(kAllLanes, kept); hits != 0; hits &= hits - 1) {
@@ -79,7 +83,7 @@ __device__ float product(const __half* queries, std::size_t query, const __half*
   const auto* q = reinterpret_cast<const unsigned char*>(queries);
   const auto* x = reinterpret_cast<const unsigned char*>(rows);
   float sum = 0;
-#pragma unroll 4
+#pragma unroll 6
   for (std::size_t chunk = lane; chunk < steps * kChunksPerRow; chunk += kChunksPerRow)
     sum = add_product(sum, *reinterpret_cast<const uint4*>(q + operand_offset(query, chunk, steps)),
                       *reinterpret_cast<const uint4*>(x + operand_offset(row, chunk, steps)));
@@ -101,10 +105,11 @@ __device__ unsigned row_of(const ScanPlan& plan, unsigned group, unsigned member
 }
 
 /// The result of a query from the sorted `nearest`, of which `n` are there.
+template <class Block>
 __device__ void write_result(const SettleTask& task, std::size_t query, const std::uint64_t* nearest,
                              unsigned n, const Block& block) {
   const float shift = task.metric == Metric::kCosine ? 1.0f : 0.0f;
-  for (unsigned i = block.thread(); i < task.k; i += kThreads) {
+  for (unsigned i = block.thread(); i < task.k; i += block.threads()) {
     const bool has = i < n && nearest[i] != kUnranked;
     task.ids[query * task.k + i] = has ? static_cast<std::int64_t>(nearest[i] & 0xffffffffu) : -1;
     task.distances[query * task.k + i] =
@@ -113,21 +118,27 @@ __device__ void write_result(const SettleTask& task, std::size_t query, const st
   }
 }
 
-/// Distance with row number, or kUnranked where the distance overflowed.
-__device__ std::uint64_t ranked_distance(const SettleTask& task, std::size_t query, unsigned row,
-                                         unsigned lane) {
-  const float distance = distance_to_row(task.queries.rows + query * task.data.cols, task.data, task.metric,
-                                         task.operand.norms, row, lane);
-  return distance < std::numeric_limits<float>::infinity() ? ranked(distance, row) : kUnranked;
+/// Distances with row numbers, or kUnranked where one overflowed. Valid in lane 0.
+__device__ void ranked_distances(const SettleTask& task, std::size_t query,
+                                 const std::uint32_t (&ids)[kAtOnce], unsigned lane,
+                                 std::uint64_t (&out)[kAtOnce]) {
+  float distances[kAtOnce];
+  distances_to_rows(task.queries.rows + query * task.data.cols, task.data, task.metric, task.operand.norms,
+                    ids, lane, distances);
+#pragma unroll
+  for (unsigned i = 0; i < kAtOnce; ++i)
+    out[i] = distances[i] < std::numeric_limits<float>::infinity() ? ranked(distances[i], ids[i]) : kUnranked;
 }
 
 __device__ void leave_open(const SettleTask& task, std::size_t query) {
   task.open.list[atomicAdd(task.open.count, 1u)] = static_cast<std::uint32_t>(query);
 }
 
-__global__ void __launch_bounds__(kThreads)
+template <unsigned kBlockThreads>
+__global__ void __launch_bounds__(kBlockThreads)
     settle(const __grid_constant__ SettleTask task, const __grid_constant__ ScanPlan plan,
            const Minima minima, const Room room) {
+  using Block = ThreadBlock<kBlockThreads>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ std::uint32_t scratch[Block::kWarps + 1];
   __shared__ std::uint32_t n_kept;
@@ -141,7 +152,7 @@ __global__ void __launch_bounds__(kThreads)
 
   const float slack = task.queries.slack[query];
   if (isnan(slack)) {
-    for (unsigned i = block.thread(); i < task.k; i += kThreads) {
+    for (unsigned i = block.thread(); i < task.k; i += kBlockThreads) {
       task.ids[query * task.k + i] = -1;
       task.distances[query * task.k + i] = slack;
     }
@@ -161,27 +172,32 @@ __global__ void __launch_bounds__(kThreads)
   const std::uint32_t span_limit =
       raised(select_threshold(block, task.k, task.k, kept.bins,
                               [&](auto f) {
-                                for (unsigned i = block.thread(); i < n_spans; i += kThreads)
+                                for (unsigned i = block.thread(); i < n_spans; i += kBlockThreads)
                                   f(ordered_key(spans[i]));
                               }),
              slack);
-  const unsigned spare = task.k / 8 + 8;
-  const std::uint32_t group_limit =
-      raised(select_threshold(block, task.k, spare, kept.bins,
-                              [&](auto f) {
-                                for_groups(plan, tiles, spans, groups, span_limit, block,
-                                           [&](std::uint32_t key, unsigned) { f(key); });
-                              }),
-             slack);
-  if (block.thread() == 0) n_kept = 0;
-  block.sync();
-  for_groups(plan, tiles, spans, groups, span_limit, block, [&](std::uint32_t key, unsigned group) {
-    if (key > group_limit || key >= kMissingKey) return;
-    const unsigned at = atomicAdd(&n_kept, 1u);
-    if (at < room.rows / plan.group) kept.groups[at] = group;
-  });
-  block.sync();
-  const unsigned n_groups = n_kept;
+  // Mostly about k groups pass the limit of the spans; where it is more, a limit of their own.
+  const auto keep_groups = [&](std::uint32_t limit) {
+    block.sync();
+    if (block.thread() == 0) n_kept = 0;
+    block.sync();
+    for_groups(plan, tiles, spans, groups, span_limit, block, [&](std::uint32_t key, unsigned group) {
+      if (key > limit || key >= kMissingKey) return;
+      const unsigned at = atomicAdd(&n_kept, 1u);
+      if (at < room.rows / plan.group) kept.groups[at] = group;
+    });
+    block.sync();
+    return n_kept;
+  };
+  const unsigned spare = task.k / 4 + 16;
+  unsigned n_groups = keep_groups(span_limit);
+  if (n_groups > task.k + spare)
+    n_groups = keep_groups(raised(select_threshold(block, task.k, spare, kept.bins,
+                                                   [&](auto f) {
+                                                     for_groups(plan, tiles, spans, groups, span_limit, block,
+                                                                [&](std::uint32_t key, unsigned) { f(key); });
+                                                   }),
+                                  slack));
   if (n_groups > room.rows / plan.group) {
     if (block.thread() == 0) leave_open(task, query);
     return;
@@ -204,12 +220,13 @@ __global__ void __launch_bounds__(kThreads)
   const std::uint32_t limit =
       raised(select_threshold(block, task.k, 0, kept.bins,
                               [&](auto f) {
-                                for (unsigned i = block.thread(); i < n_rows; i += kThreads) f(kept.keys[i]);
+                                for (unsigned i = block.thread(); i < n_rows; i += kBlockThreads)
+                                  f(kept.keys[i]);
                               }),
              slack);
   if (block.thread() == 0) n_kept = 0;
   block.sync();
-  for (unsigned i = block.thread(); i < n_rows; i += kThreads) {
+  for (unsigned i = block.thread(); i < n_rows; i += kBlockThreads) {
     if (kept.keys[i] > limit || kept.keys[i] >= kMissingKey) continue;
     const unsigned at = atomicAdd(&n_kept, 1u);
     if (at < room.survivors) kept.nearest[at] = row_of(plan, kept.groups[i / plan.group], i % plan.group);
@@ -223,12 +240,18 @@ __global__ void __launch_bounds__(kThreads)
 
   // The canonical distances.
   const unsigned padded = power_of_two(n);
-  for (unsigned i = block.warp(); i < padded; i += Block::kWarps) {
-    const std::uint64_t entry =
-        i < n ? ranked_distance(task, query, static_cast<unsigned>(kept.nearest[i]), block.lane())
-              : kUnranked;
+  for (unsigned i = n + block.thread(); i < padded; i += kBlockThreads) kept.nearest[i] = kUnranked;
+  for (unsigned first = block.warp() * kAtOnce; first < n; first += Block::kWarps * kAtOnce) {
+    std::uint32_t ids[kAtOnce];
+    std::uint64_t entries[kAtOnce];
+#pragma unroll
+    for (unsigned i = 0; i < kAtOnce; ++i)
+      ids[i] = static_cast<std::uint32_t>(kept.nearest[first + i < n ? first + i : first]);
+    ranked_distances(task, query, ids, block.lane(), entries);
     __syncwarp();
-    if (block.lane() == 0) kept.nearest[i] = entry;
+#pragma unroll
+    for (unsigned i = 0; i < kAtOnce; ++i)
+      if (block.lane() == 0 && first + i < n) kept.nearest[first + i] = entries[i];
   }
   sort_keys(block, kept.nearest, padded);
   write_result(task, query, kept.nearest, n, block);
@@ -237,6 +260,9 @@ __global__ void __launch_bounds__(kThreads)
     atomicAdd(&task.stats->candidates, static_cast<unsigned long long>(n));
   }
 }
+
+/// Of the scans of open queries.
+using Block = ThreadBlock<kThreads>;
 
 /// Items: an open query by a segment of the rows.
 __global__ void __launch_bounds__(kThreads)
@@ -254,10 +280,16 @@ __global__ void __launch_bounds__(kThreads)
     best.start();
     for (std::size_t first = begin; first < end; first += kTopRound) {
       const std::size_t last = first + kTopRound < end ? first + kTopRound : end;
-      for (std::size_t row = first + block.warp(); row < last; row += Block::kWarps) {
-        if (!in_scope(task, query, row)) continue;
-        const std::uint64_t key = ranked_distance(task, query, static_cast<unsigned>(row), block.lane());
-        if (block.lane() == 0) best.offer(key);
+      for (std::size_t row = first + block.warp() * kAtOnce; row < last; row += Block::kWarps * kAtOnce) {
+        std::uint32_t ids[kAtOnce];
+        std::uint64_t entries[kAtOnce];
+#pragma unroll
+        for (unsigned i = 0; i < kAtOnce; ++i)
+          ids[i] = static_cast<std::uint32_t>(row + i < last ? row + i : row);
+        ranked_distances(task, query, ids, block.lane(), entries);
+#pragma unroll
+        for (unsigned i = 0; i < kAtOnce; ++i)
+          if (block.lane() == 0 && row + i < last && in_scope(task, query, row + i)) best.offer(entries[i]);
       }
       best.settle();
     }
@@ -311,14 +343,20 @@ cudaError_t fill_missing(std::int64_t* ids, float* distances, std::size_t n, cud
 
 cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Minima& minima,
                           cudaStream_t stream) {
-  const Room room = task.k <= 32 ? Room{4096, 1024} : Room{8192, 2048};
+  const Room room = task.k <= 128 ? Room{4096, 1024} : Room{8192, 2048};
   const std::size_t bytes = room.survivors * sizeof(std::uint64_t) +
                             (room.rows + kBins + room.rows / plan.group) * sizeof(std::uint32_t);
+  const bool few = task.n_queries <= kFewQueries;
+  const auto kernel = few ? settle<kManyThreads> : settle<kThreads>;
   const cudaError_t code =
-      cudaFuncSetAttribute(settle, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
-  settle<<<static_cast<unsigned>(task.n_queries), kThreads, bytes, stream>>>(task, plan, minima, room);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config = {};
+  config.gridDim = static_cast<unsigned>(task.n_queries);
+  config.blockDim = few ? kManyThreads : kThreads;
+  config.dynamicSmemBytes = bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, task, plan, minima, room);
 }
 
 cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial, int device,
