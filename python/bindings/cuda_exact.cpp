@@ -53,6 +53,26 @@ MatrixView<const float> upload(MatrixView<const float> rows, Metric metric, cuda
   return {buffer.data<float>(), rows.rows, rows.cols};
 }
 
+Array<float> host_normalize(const Array<float>& rows, int device) {
+  const auto view = as_matrix(rows);
+  auto out = empty_matrix<float>(view.rows, view.cols);
+  float* const to = as_output(out).data();
+  const py::gil_scoped_release nogil;
+  const DeviceGuard guard(device);
+  const Stream stream;
+  const std::size_t row_bytes = std::max<std::size_t>(1, view.cols) * sizeof(float);
+  const std::size_t chunk = std::min(view.rows, std::max<std::size_t>(1, kChunkBytes / row_bytes));
+  for (std::size_t i = 0; i < view.rows; i += chunk) {
+    const std::size_t n = std::min(chunk, view.rows - i);
+    cuda::DeviceBuffer buffer;
+    const auto part = upload({view.row(i), n, view.cols}, Metric::kCosine, buffer, stream);
+    cuda::check(cudaMemcpyAsync(to + i * view.cols, part.data, n * row_bytes, cudaMemcpyDeviceToHost, stream),
+                "download");
+    cuda::check(cudaStreamSynchronize(stream), "normalize");
+  }
+  return out;
+}
+
 Array<float> host_pairwise_distances(const Array<float>& data, const Array<float>& queries,
                                      const std::string& metric, int device, const py::object& progress) {
   const auto rows = as_matrix(data), points = as_matrix(queries);
@@ -88,6 +108,8 @@ Array<float> host_pairwise_distances(const Array<float>& data, const Array<float
 
 void register_cuda_exact(py::module_& m) {
   m.def("normalize", &bound_normalize, py::arg("rows"), py::arg("out"), py::arg("device"), py::arg("stream"),
+        "Rows of unit length.");
+  m.def("host_normalize", &host_normalize, py::arg("rows").noconvert(), py::arg("device"),
         "Rows of unit length.");
   m.def("pairwise_distances", &bound_pairwise_distances, py::arg("data"), py::arg("queries"),
         py::arg("metric"), py::arg("distances"), py::arg("device"), py::arg("stream"),

@@ -25,6 +25,7 @@ __all__ = [
     "pairwise_distances",
     "parse_device",
     "report",
+    "unit_rows",
 ]
 
 MAX_K = 1024  # neighbors that the kernels keep
@@ -145,15 +146,16 @@ def pairwise_distances(
     points = rows if queries is None else as_rows("queries", queries, place, dim=rows.view[2])
     address, out = as_output("out", out, place, (points.view[1], rows.view[1]), "float32")
     if metric == "cosine":
-        unit_rows = _unit_rows(rows, place)
-        points = unit_rows if points is rows else _unit_rows(points, place)
-        rows = unit_rows
+        units = unit_rows(rows, place)
+        points = units if points is rows else unit_rows(points, place)
+        rows = units
     _cuda.pairwise_distances(rows.view, points.view, metric, address, place.device, place.stream)
     place.finish()
     return out
 
 
-def _unit_rows(rows: Rows, place: Place) -> Rows:
+def unit_rows(rows: Rows, place: Place) -> Rows:
+    """Rows scaled to unit length, in new memory."""
     from . import _cuda
 
     _, n, d, _ = rows.view

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _device_tiles
-from ._arrays import Float32, Int64, check_finite
-from ._device_arrays import place_of
-from ._device_exact import MAX_K, as_host_rows, as_output, as_rows, report
-from ._progress import Progress, reporter
+from ._arrays import Float32, Int64, as_matrix, check_finite
+from ._device_arrays import Place, place_of
+from ._device_exact import MAX_K, as_host_rows, as_output, as_rows, report, unit_rows
+from ._progress import Callback, Progress, reporter
 from .device_matrix import CHUNK_ROWS, WORKSPACE_BYTES, DeviceMatrix
 
 __all__ = ["device_lid", "host_knn", "knn"]
@@ -28,14 +28,27 @@ def knn(data: Any, queries: Any, k: int, metric: str, out: tuple[Any, Any] | Non
     if queries is not None:
         place.describe("queries", queries)
     if k > MAX_K:
-        shape = (len(data if queries is None else queries), k)
-        ids_out, distances_out = out if out is not None else (None, None)
-        ids = as_output("out[0]", ids_out, place, shape, "int64")[1]
-        distances = as_output("out[1]", distances_out, place, shape, "float32")[1]
-        _device_tiles.knn(data, queries, k, metric, ids, distances, place)
-        return ids, distances
+        return _materialized(data, queries, k, metric, out, place)
     ids, distances, _ = DeviceMatrix(data, metric).search(queries, k, out=out)
     place.wait()  # the prepared rows go away with this call
+    return ids, distances
+
+
+def _materialized(
+    data: Any, queries: Any, k: int, metric: str, out: tuple[Any, Any] | None, place: Place
+) -> tuple[Any, Any]:
+    """Neighbors by tiles of distances: for k that the kernels do not keep."""
+    shape = (len(data if queries is None else queries), k)
+    ids_out, distances_out = out if out is not None else (None, None)
+    ids = as_output("out[0]", ids_out, place, shape, "int64")[1]
+    distances = as_output("out[1]", distances_out, place, shape, "float32")[1]
+    if metric == "cosine":
+        data = unit_rows(as_rows("data", data, place), place).owner
+        if queries is not None:
+            queries = unit_rows(as_rows("queries", queries, place, dim=data.shape[1]), place).owner
+    _device_tiles.knn(data, queries, k, "ip" if metric == "cosine" else metric, ids, distances, place)
+    if metric == "cosine":
+        distances += 1
     return ids, distances
 
 
@@ -47,15 +60,29 @@ def host_knn(
     points = rows if queries is None else as_host_rows("queries", queries, rows.shape[1])
     check_finite("data", rows)
     check_finite("queries", points)
-    if k > MAX_K:
-        with reporter(progress, "neighbors") as callback:
-            return _device_tiles.host_knn(
-                rows, None if queries is None else points, k, metric, device, callback
-            )
+    segment = segment_rows(rows, metric, device)
+    if metric == "cosine" and (k > MAX_K or segment < len(rows)):
+        # Sorted by the products of unit rows: adding 1 makes ties that they do not have.
+        units = unit_host_rows(rows, device)
+        unit_queries = None if queries is None else unit_host_rows(points, device)
+        ids, distances = host_knn(units, unit_queries, k, "ip", device, progress)
+        return ids, distances + np.float32(1)
+    with reporter(progress, "neighbors") as callback:
+        if k > MAX_K:
+            given = None if queries is None else points
+            return _device_tiles.host_knn(rows, given, k, metric, device, callback)
+        return _by_segments(rows, points, queries is None, k, metric, device, segment, callback)
+
+
+def _by_segments(
+    rows: NDArray[Any], points: NDArray[Any], own: bool, k: int, metric: str, device: int, segment: int,
+    callback: Callback | None,
+) -> tuple[Int64, Float32]:  # fmt: skip
+    from . import _cuda
+
     n, q = len(rows), len(points)
     ids = np.full((q, k), -1, np.int64)
     distances = np.full((q, k), np.inf, np.float32)
-    segment = segment_rows(rows, metric, device)
     # Without queries, a chunk of them must not cross the border of a segment: it either lies in the one that
     # is searched, or outside.
     steps = [
@@ -63,23 +90,27 @@ def host_knn(
         for a in range(0, n, segment)
         for s in _starts(q, segment)
     ]
+    matrix, held = None, -1
+    for number, (a, s, e) in enumerate(steps):
+        if a != held:
+            matrix = None  # frees its memory first
+            matrix = _cuda.DeviceMatrix.upload(rows[a : a + segment], metric, device)
+            held = a
+        assert matrix is not None
+        if own and a <= s < a + segment:
+            found = matrix.host_knn_self(e - s, k, True, "others", s - a, WORKSPACE_BYTES)
+        else:
+            found = matrix.host_knn(points[s:e], k, True, "all", 0, WORKSPACE_BYTES)
+        merge(ids[s:e], distances[s:e], found[0], found[1], a)
+        report(callback, (number + 1) * q // len(steps), q)
+    return ids, distances
+
+
+def unit_host_rows(rows: NDArray[Any], device: int) -> Float32:
+    """Rows of unit length, float32."""
     from . import _cuda
 
-    matrix, held = None, -1
-    with reporter(progress, "neighbors") as callback:
-        for number, (a, s, e) in enumerate(steps):
-            if a != held:
-                matrix = None  # frees its memory first
-                matrix = _cuda.DeviceMatrix.upload(rows[a : a + segment], metric, device)
-                held = a
-            assert matrix is not None
-            if queries is None and a <= s < a + segment:
-                found = matrix.host_knn_self(e - s, k, True, "others", s - a, WORKSPACE_BYTES)
-            else:
-                found = matrix.host_knn(points[s:e], k, True, "all", 0, WORKSPACE_BYTES)
-            merge(ids[s:e], distances[s:e], found[0], found[1], a)
-            report(callback, (number + 1) * q // len(steps), q)
-    return ids, distances
+    return _cuda.host_normalize(as_matrix("data", rows), device)
 
 
 def _starts(q: int, segment: int) -> list[int]:

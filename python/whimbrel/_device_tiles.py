@@ -1,6 +1,7 @@
 """Exact search for more neighbors than the kernels keep: all distances of some queries at a time, sorted.
 
-Costs a sort of n numbers a query, and memory for a tile of distances and twice as much for their order.
+Costs a sort of n numbers a query, and memory for a tile of distances and twice as much for their order. Not
+for cosine: its order is that of the inner products of unit rows, and adding 1 makes ties that it does not have.
 """
 
 from __future__ import annotations
@@ -67,4 +68,4 @@ def _write(values: Any, order: Any, ids: Any, distances: Any) -> None:
     found = values.shape[1]
     order[values == np.inf] = -1
     ids[:, :found], ids[:, found:] = order, -1
-    distances[:, :found], distances[:, found:] = values, np.inf
+    distances[:, :found], distances[:, found:] = values + 0.0, np.inf  # -0 becomes 0

@@ -169,11 +169,11 @@ def test_views_give_the_same_as_copies(device_library, view):
 
 def test_rows_in_steps_are_not_copied(device_library):
     from whimbrel._device_arrays import place_of
-    from whimbrel._device_exact import as_float_rows
+    from whimbrel._device_exact import as_rows
 
     rows = device_library.send(np.zeros((40, 12), np.float32))[1::3, 2:9]
     place = place_of({"data": rows})
-    assert as_float_rows("data", rows, place).owner is rows
+    assert as_rows("data", rows, place).owner is rows
 
 
 def test_work_is_ordered_on_the_current_stream_of_torch():
