@@ -34,8 +34,8 @@ inline constexpr std::uint64_t kUnranked = ~std::uint64_t{0};
 inline constexpr unsigned kDigitBits = 10;
 inline constexpr unsigned kBins = 1u << kDigitBits;
 
-/// A key that at least k of the keys below kMissingKey do not exceed, and not many more: the k-th smallest, or
-/// one that `slack` more keys at most do not exceed either. kMissingKey - 1 if there are fewer than k.
+/// A key that at least k of the keys below kMissingKey do not exceed, and not many more: the k-th smallest,
+/// or one that `slack` more keys at most do not exceed either. kMissingKey - 1 if there are fewer than k.
 ///
 /// @param for_each  for_each(f) calls f(key) for this thread's share of the keys, the same at each call
 /// @param bins      kBins counters shared by the block
