@@ -180,7 +180,7 @@ class BestProducts {
   }
 
   __device__ float scale_of(std::size_t token) const {
-    return token < n_tokens_ ? __ldg(job_.scales + first_ + token) : 0.0f;
+    return kScaled && token < n_tokens_ ? __ldg(job_.scales + first_ + token) : 0.0f;
   }
 
   __device__ void multiply(unsigned i) {
@@ -337,37 +337,36 @@ class BestProducts {
   /// Canonical products of eight query tokens, each with its own document token; those of token `group + g`
   /// in the lanes 4 g .. 4 g + 3. `at`: of the lanes' own.
   __device__ float best_product(unsigned group, std::uint32_t at) const {
-    float sums[8] = {}, scale[8];
-    std::size_t row[8];
+    float sums[8] = {};
+    std::uint32_t token[8];
 #pragma unroll
-    for (unsigned g = 0; g < 8; ++g) {
-      const std::size_t token = first_ + __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
-      row[g] = token * job_.stride;
-      scale[g] = kScaled ? __ldg(job_.scales + token) : 1.0f;
-    }
+    for (unsigned g = 0; g < 8; ++g) token[g] = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
     const float* query = job_.queries.rows + (slot_ + group) * job_.queries.dim;
+    const T* rows = tokens_ + first_ * job_.stride;
+#pragma unroll 1
     for (std::size_t i = lane(); i < job_.queries.dim; i += kLanes)
 #pragma unroll
       for (unsigned g = 0; g < 8; ++g)
         sums[g] = Ip::add(sums[g], __ldg(query + g * job_.queries.dim + i),
-                          TokenOperand<T>::widen(tokens_ + row[g] + i, scale[g]));
+                          TokenOperand<T>::widen(rows + token[g] * job_.stride + i, scale_of(token[g])));
     return fold(sums);
   }
 
   /// The largest canonical product of a query token with the document.
   __device__ float scan_document(unsigned index) const {
     const float* query = job_.queries.rows + (slot_ + index) * job_.queries.dim;
+    const T* rows = tokens_ + first_ * job_.stride;
     float largest = -INFINITY;
+#pragma unroll 1
     for (std::uint32_t begin = doc_begin_; begin < doc_end_; begin += 8) {
       float sums[8] = {};
+#pragma unroll 1
       for (std::size_t i = lane(); i < job_.queries.dim; i += kLanes)
 #pragma unroll
         for (unsigned g = 0; g < 8; ++g) {
-          // Past the end the last row again.
-          const std::size_t token = first_ + min(begin + g, doc_end_ - 1);
-          const float scale = kScaled ? __ldg(job_.scales + token) : 1.0f;
+          const std::uint32_t token = min(begin + g, doc_end_ - 1);  // past the end the last row again
           sums[g] = Ip::add(sums[g], __ldg(query + i),
-                            TokenOperand<T>::widen(tokens_ + token * job_.stride + i, scale));
+                            TokenOperand<T>::widen(rows + token * job_.stride + i, scale_of(token)));
         }
       largest = fmaxf(largest, fold(sums));  // which drops what is not a number
     }
