@@ -27,12 +27,14 @@ struct Ip {
   static __device__ float finish(float sum) { return -sum; }
 };
 
-/// Distance of two vectors of d floats, computed by a whole warp. Valid in lane 0 only.
-template <class Term>
-__device__ float canonical_distance(const float* a, const float* b, std::size_t d, unsigned lane) {
+/// Distance of two vectors of d floats, or of what gives floats when indexed, computed by a whole warp. Valid
+/// in lane 0 only.
+template <class Term, class A, class B>
+__device__ float canonical_distance(const A& a, const B& b, std::size_t d, unsigned lane) {
   // The CPU adds zeros for the missing elements of the last block, which changes no bit: a sum that starts at
   // +0 is never -0.
   float sum = 0;
+#pragma unroll 4
   for (std::size_t i = lane; i < d; i += kLanes) sum = Term::add(sum, a[i], b[i]);
   for (unsigned half = kLanes / 2; half > 0; half /= 2)
     sum = __fadd_rn(sum, __shfl_down_sync(kAllLanes, sum, half));

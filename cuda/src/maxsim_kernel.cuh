@@ -129,8 +129,8 @@ class BestProducts {
   __device__ void fetch(unsigned i) {
     const std::size_t begin = std::size_t{i} * kTile;
     if (begin < n_tokens_)
-      fetch_rows<T, kThreads>(tokens_, job_.stride, job_.queries.dim, job_.aligned, first_ + begin,
-                              first_ + n_tokens_, kTile, job_.pitch, tile(i));
+      fetch_rows(tokens_, job_.stride, job_.queries.dim, job_.aligned, first_ + begin, first_ + n_tokens_, kTile,
+                 job_.pitch, tile(i), kThreads);
     commit_copies();
   }
 

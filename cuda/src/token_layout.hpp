@@ -10,11 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define WHIMBREL_HOST_DEVICE __host__ __device__
-#else
-#define WHIMBREL_HOST_DEVICE
-#endif
+#include "host_device.hpp"
 
 namespace whimbrel::cuda {
 

@@ -89,14 +89,14 @@ struct TokenOperand<float> {
 
 /// Rows [first, last) of the tokens, and zero rows up to `kRows` in all, to a tile. Every thread of the block
 /// takes part; they are there after wait_for_copies and a barrier.
-template <class T, unsigned kThreads>
+template <class T>
 __device__ void fetch_rows(const T* tokens, std::size_t stride, std::size_t dim, bool aligned,
                            std::size_t first, std::size_t last, unsigned n_rows, unsigned pitch,
-                           unsigned char* tile) {
+                           unsigned char* tile, unsigned n_threads) {
   using Rows = TokenRows<sizeof(T)>;
   constexpr unsigned kPerChunk = kChunkBytes / sizeof(T);
   const unsigned chunks = Rows::chunks(dim);
-  for (unsigned i = threadIdx.x; i < n_rows * chunks; i += kThreads) {
+  for (unsigned i = threadIdx.x; i < n_rows * chunks; i += n_threads) {
     const unsigned row = i / chunks, chunk = i % chunks;
     unsigned char* to = tile + Rows::offset(row, chunk, pitch);
     const std::size_t begin = std::size_t{chunk} * kPerChunk;

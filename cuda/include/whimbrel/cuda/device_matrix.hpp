@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "whimbrel/cuda/device_buffer.hpp"
 #include "whimbrel/matrix_view.hpp"
@@ -84,7 +85,7 @@ class DeviceMatrix {
   DeviceBuffer owned_rows_, prepared_;
   DeviceRows rows_;
   Metric metric_;
-  ScanOperand* operand_ = nullptr;
+  std::unique_ptr<const ScanOperand> operand_;
 };
 
 }  // namespace whimbrel::cuda

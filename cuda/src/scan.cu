@@ -1,0 +1,346 @@
+// The portable scan: mma.sync m16n8k16 in fp16 with float sums, operands brought by cp.async in a ring of
+// stages, minima taken in registers.
+//
+// A sum starts at the row's bias and the queries are negated, so that what the unit leaves is the score. A
+// block of threads goes through items: one tile of queries by a run of tiles of rows; items that differ in
+// the queries alone come side by side, so that the rows are read from memory once.
+#include "scan.cuh"
+
+#include <algorithm>
+#include <limits>
+
+#include "lanes.cuh"
+#include "mma.cuh"
+
+namespace whimbrel::cuda {
+namespace {
+
+template <unsigned kWarpsM_, unsigned kWarpsN_, unsigned kStages_, bool kResident_, unsigned kBlocks_>
+struct Shape {
+  static constexpr unsigned kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kStages = kStages_, kBlocks = kBlocks_;
+  static constexpr bool kResident = kResident_;  ///< the queries of an item stay in shared memory
+  static constexpr unsigned kThreads = kWarpsM * kWarpsN * kLanes;
+  static constexpr unsigned kRows = kWarpsM * kWarpRows, kCols = kWarpsN * kBlockCols;
+  static constexpr unsigned kLeftBytes = kRows * kStepBytes, kRightBytes = kCols * kStepBytes;
+  static constexpr unsigned kBiasBytes = kCols * 4;
+  static constexpr unsigned kStageBytes = kRightBytes + kBiasBytes + (kResident ? 0 : kLeftBytes);
+
+  static constexpr std::size_t shared_bytes(std::size_t steps) {
+    return kStages * kStageBytes + (kResident ? steps * kLeftBytes : 0);
+  }
+};
+using Resident = Shape<4, 2, 4, true, 1>;
+using Streamed = Shape<4, 2, 4, false, 1>;
+using Narrow = Shape<1, 8, 3, false, 1>;
+using Small = Shape<2, 2, 3, false, 1>;
+
+struct ScanTask {
+  const __half* queries;
+  const __half* rows;
+  const float* bias;
+  unsigned depth;
+  unsigned steps;  ///< of kDepthStep
+  unsigned query_tiles, items_per_query_tile;
+  unsigned n_queries, first_row;
+  ScanPlan plan;
+  Minima out;
+};
+
+/// `rows` rows of one step of an operand into shared memory.
+template <unsigned kRows, unsigned kThreads>
+__device__ void copy_step(unsigned to, const __half* from, unsigned depth) {
+  static_assert(kRows * kChunksPerRow % kThreads == 0);
+#pragma unroll
+  for (unsigned i = 0; i < kRows * kChunksPerRow / kThreads; ++i) {
+    const unsigned at = i * kThreads + threadIdx.x;
+    const unsigned row = at / kChunksPerRow, chunk = at % kChunksPerRow;
+    copy_async(to + swizzled(row, chunk), from + row * depth + chunk * (kChunkBytes / 2));
+  }
+}
+
+/// The sums of a warp: [m16 tile][n8 tile][register].
+constexpr unsigned kTilesM = kWarpRows / 16, kTilesN = kBlockCols / 8;
+using Sums = float[kTilesM][kTilesN][4];
+
+__device__ inline void start_sums(Sums& sums, const float* bias, unsigned lane) {
+#pragma unroll
+  for (unsigned n = 0; n < kTilesN; ++n) {
+    const float2 b = *reinterpret_cast<const float2*>(bias + block_column(lane, n, 0));
+#pragma unroll
+    for (unsigned m = 0; m < kTilesM; ++m) {
+      sums[m][n][0] = sums[m][n][2] = b.x;
+      sums[m][n][1] = sums[m][n][3] = b.y;
+    }
+  }
+}
+
+struct Fragments {
+  std::uint32_t left[kTilesM][4], right[kTilesN / 2][4];
+
+  /// Of 16 of the 64 deep: number k of a step whose first k starts at these addresses, the lane's own.
+  __device__ void load(unsigned left_at, unsigned right_at, unsigned k) {
+#pragma unroll
+    for (unsigned m = 0; m < kTilesM; ++m) load_tiles(left[m], deeper(left_at, k) + m * 16 * kStepBytes);
+#pragma unroll
+    for (unsigned n = 0; n < kTilesN / 2; ++n)
+      load_tiles(right[n], deeper(right_at, k) + n * 16 * kStepBytes);
+  }
+};
+
+/// One step: 64 deep. The addresses are the lane's, of the first rows of the warp's operands.
+__device__ inline void multiply_step(Sums& sums, unsigned left_at, unsigned right_at) {
+  Fragments fragments[2];
+  fragments[0].load(left_at, right_at, 0);
+#pragma unroll
+  for (unsigned k = 0; k < kDepthStep / 16; ++k) {
+    if (k + 1 < kDepthStep / 16) fragments[(k + 1) % 2].load(left_at, right_at, k + 1);
+    const Fragments& f = fragments[k % 2];
+#pragma unroll
+    for (unsigned m = 0; m < kTilesM; ++m)
+#pragma unroll
+      for (unsigned n = 0; n < kTilesN; ++n)
+        multiply_add(sums[m][n], f.left[m], f.right[n / 2][n % 2 * 2], f.right[n / 2][n % 2 * 2 + 1]);
+  }
+}
+
+/// Rows that a query must not find get the score +inf. `ahead`: number of the block's first row less that of
+/// the warp's first query.
+__device__ inline void mask(Sums& sums, KnnScope scope, int ahead, unsigned lane) {
+  constexpr int kRows = kWarpRows, kCols = kBlockCols;
+  if (ahead <= -kCols || (scope == KnnScope::kOthers && ahead >= kRows)) return;
+  const int own = ahead + static_cast<int>(block_column(lane, 0, 0)) - static_cast<int>(lane / 4);
+#pragma unroll
+  for (unsigned m = 0; m < kTilesM; ++m)
+#pragma unroll
+    for (unsigned n = 0; n < kTilesN; ++n)
+#pragma unroll
+      for (unsigned r = 0; r < 4; ++r) {
+        const int x = own + static_cast<int>(n * 8 + r % 2) - static_cast<int>(m * 16 + r / 2 * 8);
+        if (scope == KnnScope::kEarlier ? x >= 0 : x == 0)
+          sums[m][n][r] = std::numeric_limits<float>::infinity();
+      }
+}
+
+template <class S>
+__global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_constant__ ScanTask task) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  const unsigned lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
+  const unsigned warp_m = warp / S::kWarpsN, warp_n = warp % S::kWarpsN;
+  const unsigned ring = shared_address(shared);
+  const unsigned resident = ring + S::kStages * S::kStageBytes;
+  const unsigned left_lane = warp_m * kWarpRows * kStepBytes + swizzled(left_row(lane), left_chunk(lane));
+  const unsigned right_lane = warp_n * kBlockCols * kStepBytes + swizzled(right_row(lane), right_chunk(lane));
+  const unsigned item_tiles = task.plan.item_tiles;
+  const unsigned n_items = task.items_per_query_tile * task.query_tiles;
+  const unsigned per_block = groups_per_block(task.plan.group), per_thread = per_block / 4;
+  const std::size_t n_groups = task.plan.groups(), n_spans = task.plan.spans();
+
+  for (unsigned item = blockIdx.x; item < n_items; item += gridDim.x) {
+    const unsigned query_tile = item % task.query_tiles;
+    const unsigned first_query = query_tile * S::kRows;
+    const unsigned first_tile = item / task.query_tiles * item_tiles;
+    const auto all_tiles = static_cast<unsigned>(task.plan.tiles_for(task.first_row, query_tile));
+    if (first_tile >= all_tiles) continue;
+    const unsigned n_tiles = min(item_tiles, all_tiles - first_tile);
+    const unsigned n_steps = n_tiles * task.steps;
+
+    const __half* queries = task.queries + first_query * task.depth;
+    // What the next step loads.
+    const __half* rows = task.rows + std::size_t{first_tile} * S::kCols * task.depth;
+    const float* bias = task.bias + std::size_t{first_tile} * S::kCols;
+    unsigned load_k = 0, loaded = 0;
+    const auto load_next = [&] {
+      if (loaded < n_steps) {
+        const unsigned stage = ring + loaded % S::kStages * S::kStageBytes;
+        copy_step<S::kCols, S::kThreads>(stage, rows + load_k * kDepthStep, task.depth);
+        if (load_k == 0 && threadIdx.x < S::kBiasBytes / kChunkBytes)
+          copy_async(stage + S::kRightBytes + threadIdx.x * kChunkBytes, bias + threadIdx.x * 4);
+        if constexpr (!S::kResident)
+          copy_step<S::kRows, S::kThreads>(stage + S::kRightBytes + S::kBiasBytes,
+                                           queries + load_k * kDepthStep, task.depth);
+        ++loaded;
+        if (++load_k == task.steps) {
+          load_k = 0;
+          rows += S::kCols * task.depth;
+          bias += S::kCols;
+        }
+      }
+      commit_copies();  // an empty group at the end, so that the count below stays right
+    };
+
+    __syncthreads();  // everyone is done with the last item
+    if constexpr (S::kResident)
+      for (unsigned k = 0; k < task.steps; ++k)
+        copy_step<S::kRows, S::kThreads>(resident + k * S::kLeftBytes, queries + k * kDepthStep, task.depth);
+#pragma unroll
+    for (unsigned s = 0; s + 1 < S::kStages; ++s) load_next();
+
+    Sums sums;
+    float span_minima[2 * kTilesM];
+    unsigned k = 0, tile = 0;
+    for (unsigned step = 0; step < n_steps; ++step) {
+      wait_copies<static_cast<int>(S::kStages) - 2>();
+      __syncthreads();
+      load_next();
+      const unsigned offset = step % S::kStages * S::kStageBytes;
+      const unsigned stage = ring + offset;
+      if (k == 0)
+        start_sums(sums,
+                   reinterpret_cast<const float*>(shared + offset + S::kRightBytes) + warp_n * kBlockCols,
+                   lane);
+      const unsigned left = S::kResident ? resident + k * S::kLeftBytes : stage + S::kRightBytes + S::kBiasBytes;
+      multiply_step(sums, left + left_lane, stage + right_lane);
+      if (++k < task.steps) continue;
+      k = 0;
+
+      // The scores of a tile are complete.
+      const unsigned block = (first_tile + tile) * S::kWarpsN + warp_n;
+      const unsigned query = first_query + warp_m * kWarpRows;
+      if (task.plan.scope != KnnScope::kAll)
+        mask(sums, task.plan.scope,
+             static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query), lane);
+      const bool span_begins = tile % task.plan.layout.span_tiles == 0;
+      const bool span_ends = tile + 1 == n_tiles || (tile + 1) % task.plan.layout.span_tiles == 0;
+#pragma unroll
+      for (unsigned m = 0; m < kTilesM; ++m)
+#pragma unroll
+        for (unsigned half = 0; half < 2; ++half) {
+          float p[4];
+#pragma unroll
+          for (unsigned j = 0; j < 4; ++j)
+            p[j] = fminf(fminf(sums[m][2 * j][2 * half], sums[m][2 * j][2 * half + 1]),
+                         fminf(sums[m][2 * j + 1][2 * half], sums[m][2 * j + 1][2 * half + 1]));
+          const float low = fminf(p[0], p[1]), high = fminf(p[2], p[3]), all = fminf(low, high);
+          float& span = span_minima[2 * m + half];
+          span = span_begins ? all : fminf(span, all);
+          const unsigned q = query + m * 16 + half * 8 + lane / 4;
+          if (q < task.n_queries) {
+            float* out = task.out.groups + std::size_t{q} * n_groups + block * per_block + (lane & 3u) * per_thread;
+            if (per_thread == 1)
+              *out = all;
+            else if (per_thread == 2)
+              *reinterpret_cast<float2*>(out) = {low, high};
+            else
+              *reinterpret_cast<float4*>(out) = {p[0], p[1], p[2], p[3]};
+          }
+          if (span_ends) {
+            span = fminf(span, __shfl_xor_sync(kAllLanes, span, 1));
+            span = fminf(span, __shfl_xor_sync(kAllLanes, span, 2));
+            if (q < task.n_queries && (lane & 3u) == 0)
+              task.out.spans[std::size_t{q} * n_spans + task.plan.layout.span_of(first_tile + tile, warp_n)] = span;
+          }
+        }
+      ++tile;
+    }
+    wait_copies<0>();
+  }
+}
+
+template <class S>
+cudaError_t launch(const ScanTask& task, int device, cudaStream_t stream) {
+  const std::size_t bytes = S::shared_bytes(task.steps);
+  cudaError_t code = cudaFuncSetAttribute(scan<S>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          static_cast<int>(bytes));
+  if (code != cudaSuccess) return code;
+  int processors = 0, blocks = 0;
+  code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (code != cudaSuccess) return code;
+  code = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, scan<S>, static_cast<int>(S::kThreads), bytes);
+  if (code != cudaSuccess) return code;
+  const unsigned items = task.items_per_query_tile * task.query_tiles;
+  scan<S><<<std::min(items, static_cast<unsigned>(processors * std::max(blocks, 1))), S::kThreads, bytes,
+            stream>>>(task);
+  return cudaGetLastError();
+}
+
+template <class S>
+void set_shape(ScanPlan& plan) {
+  plan.tile_rows = S::kRows;
+  plan.layout.warps = S::kWarpsN;
+}
+
+}  // namespace
+
+void set_kernel(ScanPlan& plan, ScanKernel kernel) {
+  plan.kernel = kernel;
+  switch (kernel) {
+    case ScanKernel::kResident:
+      return set_shape<Resident>(plan);
+    case ScanKernel::kStreamed:
+      return set_shape<Streamed>(plan);
+    case ScanKernel::kNarrow:
+      return set_shape<Narrow>(plan);
+    case ScanKernel::kSmall:
+      return set_shape<Small>(plan);
+  }
+}
+
+cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t depth, std::size_t k,
+                      KnnScope scope, int device, ScanPlan& plan) {
+  int processors = 0, shared = 0;
+  cudaError_t code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (code != cudaSuccess) return code;
+  code = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (code != cudaSuccess) return code;
+  const std::size_t steps = depth / kDepthStep;
+  const auto fits = [&](std::size_t bytes) { return bytes <= static_cast<std::size_t>(shared); };
+
+  plan.scope = scope;
+  if (n_queries <= Narrow::kRows && fits(Narrow::shared_bytes(steps)))
+    set_kernel(plan, ScanKernel::kNarrow);
+  else if (fits(Resident::shared_bytes(steps)))
+    set_kernel(plan, ScanKernel::kResident);
+  else if (fits(Streamed::shared_bytes(steps)))
+    set_kernel(plan, ScanKernel::kStreamed);
+  else
+    set_kernel(plan, ScanKernel::kSmall);
+  // Fewer members to look at against more minima to write.
+  plan.group = k <= 128 ? 16 : k <= 256 ? 8 : 4;
+  set_runs(plan, n_queries, n_rows, static_cast<std::size_t>(processors));
+  return cudaSuccess;
+}
+
+void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t processors) {
+  // Long runs hide the start of an item; there must be enough of them to occupy the device evenly.
+  constexpr std::size_t kLongest = 32, kItemsPerProcessor = 12;
+  plan.tiles = (n_rows + plan.tile_cols() - 1) / plan.tile_cols();
+  const std::size_t query_tiles = (n_queries + plan.tile_rows - 1) / plan.tile_rows;
+  const std::size_t run = query_tiles * plan.tiles / (processors * kItemsPerProcessor);
+  plan.layout.span_tiles = run >= 8 ? 8 : run >= 4 ? 4 : run >= 2 ? 2 : 1;
+  plan.item_tiles =
+      static_cast<unsigned>(std::clamp<std::size_t>(run, 1, kLongest)) / plan.layout.span_tiles *
+      plan.layout.span_tiles;
+}
+
+cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __half* queries,
+                        std::size_t n_queries, std::size_t first_row, const Minima& out, int device,
+                        cudaStream_t stream) {
+  ScanTask task{};
+  task.queries = queries;
+  task.rows = data.values;
+  task.bias = data.bias;
+  task.depth = static_cast<unsigned>(data.depth);
+  task.steps = static_cast<unsigned>(data.depth / kDepthStep);
+  task.query_tiles = static_cast<unsigned>((n_queries + plan.tile_rows - 1) / plan.tile_rows);
+  task.n_queries = static_cast<unsigned>(n_queries);
+  task.first_row = static_cast<unsigned>(first_row);
+  task.plan = plan;
+  task.out = out;
+  if (task.query_tiles == 0) return cudaSuccess;
+  const std::size_t tiles = plan.tiles_for(first_row, task.query_tiles - 1);
+  task.items_per_query_tile = static_cast<unsigned>((tiles + plan.item_tiles - 1) / plan.item_tiles);
+  if (task.items_per_query_tile == 0) return cudaSuccess;
+  switch (plan.kernel) {
+    case ScanKernel::kResident:
+      return launch<Resident>(task, device, stream);
+    case ScanKernel::kStreamed:
+      return launch<Streamed>(task, device, stream);
+    case ScanKernel::kNarrow:
+      return launch<Narrow>(task, device, stream);
+    case ScanKernel::kSmall:
+      return launch<Small>(task, device, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace whimbrel::cuda

@@ -1,0 +1,134 @@
+// Every scan kernel against scores in double precision. Part of the build only with CUDA.
+#include <cuda_runtime_api.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "device_rows.hpp"
+#include "prepare.cuh"
+#include "scan.cuh"
+
+namespace whimbrel::cuda {
+namespace {
+
+constexpr std::size_t kRows = 2500, kQueries = 300;
+
+struct Case {
+  ScanKernel kernel;
+  unsigned group;
+  std::size_t dim;
+  Metric metric;
+  KnnScope scope;
+};
+
+void check_scan(const Case& c) {
+  const std::size_t first_row = c.scope == KnnScope::kAll ? 0 : 700;
+  std::vector<float> values(kRows * c.dim), query_values(kQueries * c.dim);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = bell(1, i) + 0.5f;
+  for (std::size_t i = 0; i < query_values.size(); ++i)
+    query_values[i] = c.scope == KnnScope::kAll ? bell(2, i) : values[first_row * c.dim + i];
+  const HostRows host(values, c.dim, ElementType::kF32), host_queries(query_values, c.dim, ElementType::kF32);
+  const OnDevice device_rows(host), device_queries(host_queries);
+  const DeviceMatrix data(device_rows.rows(), c.metric, nullptr);
+
+  int device = 0;
+  ScanPlan plan{};
+  REQUIRE(plan_scan(kQueries, kRows, data.operand().depth, 10, c.scope, device, plan) == cudaSuccess);
+  set_kernel(plan, c.kernel);
+  plan.group = c.group;
+  set_runs(plan, kQueries, kRows, 1);  // few processors: long runs, several tiles to a span
+  const std::size_t padded = (kQueries + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
+  const DeviceBuffer operand(padded * data.operand().depth * 2), rows(kQueries * c.dim * 4),
+      slack(kQueries * 4), groups(kQueries * plan.groups() * 4), spans(kQueries * plan.spans() * 4);
+  REQUIRE(cudaMemset(groups.data(), 0xff, groups.bytes()) == cudaSuccess);
+  REQUIRE(cudaMemset(spans.data(), 0xff, spans.bytes()) == cudaSuccess);
+  const QueryOperand out{operand.data<__half>(), rows.data<float>(), slack.data<float>()};
+  REQUIRE(prepare_queries(device_queries.rows(), padded, data.operand(), c.metric, true, out, nullptr) ==
+          cudaSuccess);
+  REQUIRE(launch_scan(plan, data.operand(), out.values, kQueries, first_row,
+                      {groups.data<float>(), spans.data<float>()}, device, nullptr) == cudaSuccess);
+  const auto group_minima = fetch<float>(groups, kQueries * plan.groups());
+  const auto span_minima = fetch<float>(spans, kQueries * plan.spans());
+  const auto slacks = fetch<float>(slack, kQueries);
+  std::vector<__half> row_halves(data.operand().padded_rows * data.operand().depth);
+  std::vector<float> bias(data.operand().padded_rows);
+  REQUIRE(cudaMemcpy(row_halves.data(), data.operand().values, row_halves.size() * 2, cudaMemcpyDeviceToHost) ==
+          cudaSuccess);
+  REQUIRE(cudaMemcpy(bias.data(), data.operand().bias, bias.size() * 4, cudaMemcpyDeviceToHost) == cudaSuccess);
+  const auto query_halves = fetch<__half>(operand, padded * data.operand().depth);
+  const std::size_t depth = data.operand().depth;
+  std::vector<float> row_floats(row_halves.size()), query_floats(query_halves.size());
+  std::transform(row_halves.begin(), row_halves.end(), row_floats.begin(), [](__half h) { return __half2float(h); });
+  std::transform(query_halves.begin(), query_halves.end(), query_floats.begin(),
+                 [](__half h) { return __half2float(h); });
+
+  std::size_t n_wrong = 0;
+  std::string first_wrong;
+  const auto differ = [&](double got, double expected, double bound, const char* what, std::size_t q, std::size_t at) {
+    const bool same = std::isinf(expected) ? got == expected : std::abs(got - expected) <= bound;
+    if (same) return;
+    if (n_wrong++ == 0)
+      first_wrong = std::string(what) + " query " + std::to_string(q) + " at " + std::to_string(at) + ": " +
+                    std::to_string(got) + " expected " + std::to_string(expected);
+  };
+  for (std::size_t q = 0; q < kQueries; q += 7) {
+    CHECK(slacks[q] > 0);
+    CHECK(std::isfinite(slacks[q]));
+    const std::size_t tiles = plan.tiles_for(first_row, q / plan.tile_rows);
+    std::vector<double> scores(plan.tiles * plan.tile_cols(), std::numeric_limits<double>::infinity());
+    for (std::size_t i = 0; i < kRows; ++i) {
+      const std::size_t own = first_row + q;
+      if ((c.scope == KnnScope::kOthers && i == own) || (c.scope == KnnScope::kEarlier && i >= own)) continue;
+      double sum = bias[i];
+      for (std::size_t j = 0; j < depth; ++j)
+        sum += static_cast<double>(query_floats[q * depth + j]) * row_floats[i * depth + j];
+      scores[i] = sum;
+    }
+    std::vector<double> by_span(plan.spans(), std::numeric_limits<double>::infinity());
+    const unsigned per_block = groups_per_block(plan.group);
+    for (std::size_t block = 0; block < tiles * plan.layout.warps; ++block)
+      for (unsigned g = 0; g < per_block; ++g) {
+        double least = std::numeric_limits<double>::infinity();
+        for (unsigned m = 0; m < plan.group; ++m)
+          least = std::min(least, scores[block * kBlockCols + group_column(plan.group, g, m)]);
+        differ(static_cast<double>(group_minima[q * plan.groups() + block * per_block + g]), least,
+               static_cast<double>(slacks[q]), "group", q, block * per_block + g);
+        const std::size_t span = plan.layout.span_of(block / plan.layout.warps,
+                                                     static_cast<unsigned>(block % plan.layout.warps));
+        by_span[span] = std::min(by_span[span], least);
+      }
+    for (std::size_t s = 0; s < plan.layout.spans(tiles); ++s)
+      differ(static_cast<double>(span_minima[q * plan.spans() + s]), by_span[s], static_cast<double>(slacks[q]),
+             "span", q, s);
+  }
+  CHECK_MESSAGE(n_wrong == 0, n_wrong, " wrong, first: ", first_wrong);
+}
+
+TEST_CASE("the scan's minima are those of the scores") {
+  if (!have_device()) return;
+  int shared = 0;
+  REQUIRE(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0) == cudaSuccess);
+  const std::size_t dims[] = {3, 64, 128, 200, 384};
+  for (const ScanKernel kernel :
+       {ScanKernel::kResident, ScanKernel::kStreamed, ScanKernel::kNarrow, ScanKernel::kSmall})
+    for (const unsigned group : {4u, 8u, 16u})
+      for (const KnnScope scope : {KnnScope::kAll, KnnScope::kOthers, KnnScope::kEarlier})
+        for (const std::size_t dim : dims) {
+          if (kernel == ScanKernel::kResident && dim > 256) continue;
+          if (kernel != ScanKernel::kSmall && shared < 227 * 1024) continue;
+          if ((group != 16 || scope != KnnScope::kAll) && dim != 128) continue;
+          const Metric metric = dim == 64 ? Metric::kIp : dim == 200 ? Metric::kCosine : Metric::kL2;
+          CAPTURE(static_cast<int>(kernel));
+          CAPTURE(group);
+          CAPTURE(static_cast<int>(scope));
+          CAPTURE(dim);
+          check_scan({kernel, group, dim, metric, scope});
+        }
+}
+
+}  // namespace
+}  // namespace whimbrel::cuda
