@@ -41,7 +41,7 @@ struct FdeJob {
   const void* tokens;
   std::size_t stride;
   std::size_t n_tokens;
-  bool aligned;
+  TileShares shares;
   const std::int64_t* offsets;
   std::size_t first, last;  // sets
   unsigned dim, n_steps, pitch;
@@ -96,7 +96,7 @@ template <class T>
 class SetEncoder {
  public:
   __device__ SetEncoder(const FdeJob& job, unsigned char* shared)
-      : job_(job), shared_(shared), at_(job, blockDim.x / kLanes), tokens_(static_cast<const T*>(job.tokens)) {}
+      : job_(job), fetcher_(job.shares), shared_(shared), at_(job, blockDim.x / kLanes) {}
 
   __device__ void run() {
     Item item = {job_.first + blockIdx.x, 0, 0, 0, 0};
@@ -162,10 +162,10 @@ class SetEncoder {
 
   __device__ void fetch(const Item& item, unsigned buffer) const {
     if (item.set >= job_.last) return;
-    const std::size_t first = item.first + item.begin;
-    fetch_rows(tokens_, job_.stride, job_.dim, job_.aligned, first, item.first + item.length, job_.chunk,
-               job_.pitch, tile(buffer), blockDim.x);
+    fetcher_.fetch(job_.shares, tokens() + (item.first + item.begin) * job_.stride, job_.stride, job_.dim,
+                   item.length - item.begin, job_.chunk, job_.pitch, tile(buffer));
   }
+  __device__ const T* tokens() const { return static_cast<const T*>(job_.tokens); }
 
   __device__ unsigned first_row(const Item& item) const { return item.pass * warps() * kQueryRows; }
   __device__ unsigned end_row(const Item& item) const {
@@ -302,7 +302,7 @@ class SetEncoder {
   }
 
   __device__ bool canonical_sign(std::size_t token, unsigned plane) const {
-    const T* x = tokens_ + token * job_.stride;
+    const T* x = tokens() + token * job_.stride;
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
 #pragma unroll 1
@@ -465,9 +465,9 @@ class SetEncoder {
   }
 
   const FdeJob& job_;
+  TileFetcher<T> fetcher_;
   unsigned char* shared_;
   FdeShared at_;
-  const T* tokens_;
   uint4 rows_[kFdeHeldSteps][2];
 };
 

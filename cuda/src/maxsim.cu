@@ -13,38 +13,48 @@ namespace {
 
 constexpr unsigned kSumThreads = 256;
 constexpr unsigned kMaxPitch = 4096;
-constexpr std::size_t kHeldDim = std::size_t{kHeldSteps} * kStepDepth;
 
 /// A kernel and what the host must know of it.
 struct Kernel {
   void (*run)(MaxSimJob);
-  unsigned threads, panel, tile;
+  unsigned threads, panel, tile, steps;
   std::size_t (*shared_bytes)(unsigned pitch);
   std::size_t (*n_products)(std::size_t n_steps);
 };
 
-template <class T, bool kSplit, unsigned kWarps, bool kLong = false>
+template <class T, bool kSplit, unsigned kWarps, unsigned kSteps = 4, bool kLong = false>
 Kernel kernel() {
-  using Worker = BestProducts<T, kSplit, kWarps, kLong>;
-  return {best_products<T, kSplit, kWarps, kLong>, Worker::kThreads,     Worker::kPanel, Worker::kTile,
-          Worker::shared_bytes,                    Worker::n_products};
+  using Worker = BestProducts<T, kSplit, kWarps, kSteps, kLong>;
+  return {best_products<T, kSplit, kWarps, kSteps, kLong>,
+          Worker::kThreads,
+          Worker::kPanel,
+          Worker::kTile,
+          kSteps,
+          Worker::shared_bytes,
+          Worker::n_products};
 }
 
 /// As few warps as hold the query tokens: with fewer, more documents are on the way at a time.
 template <class T, bool kSplit>
 Kernel choose(std::size_t dim, std::size_t n_slots) {
-  if (dim > kHeldDim) return kernel<T, kSplit, 4, true>();
-  if constexpr (!kSplit)
-    if (n_slots <= 32) return kernel<T, kSplit, 1>();
-  if (n_slots <= 64) return kernel<T, kSplit, 2>();
-  return kernel<T, kSplit, 8>();
+  if (dim > 128) return kernel<T, kSplit, 4, 4, true>();
+  if constexpr (kSplit) return n_slots <= 64 ? kernel<T, true, 2>() : kernel<T, true, 8>();
+  if constexpr (sizeof(T) == 2) {
+    if (dim <= 64) return n_slots <= 32 ? kernel<T, kSplit, 1, 2>() : kernel<T, kSplit, 8, 2>();
+    if (n_slots > 32 && n_slots <= 64) return kernel<T, kSplit, 2>();
+    if (n_slots > 64 && n_slots <= 128) return kernel<T, kSplit, 4>();
+  }
+  return n_slots <= 32 ? kernel<T, kSplit, 1>() : kernel<T, kSplit, 8>();
+}
+
+std::size_t element_bytes(TokenType type) {
+  return type == TokenType::kFloat32 ? 4 : type == TokenType::kFloat16 ? 2 : 1;
 }
 
 bool valid(const RaggedTokens& queries, const RaggedTokens& docs) {
   if (queries.dim != docs.dim || docs.dim == 0 || queries.type == TokenType::kInt8) return false;
-  if (docs.type == TokenType::kInt8) return TokenRows<1>::pitch(docs.dim) <= kMaxPitch / 2 && docs.scales;
-  if (docs.type == TokenType::kFloat16) return TokenRows<2>::pitch(docs.dim) <= kMaxPitch;
-  return TokenRows<4>::pitch(docs.dim) <= kMaxPitch;
+  if (docs.type == TokenType::kInt8 && docs.scales == nullptr && docs.rows > 0) return false;
+  return docs.dim <= kMaxTokenDim && docs.dim * element_bytes(docs.type) <= kMaxPitch;
 }
 
 /// Only float documents or float queries need two halves for a query coordinate.
@@ -58,10 +68,6 @@ Kernel choose(const RaggedTokens& queries, const RaggedTokens& docs, std::size_t
   if (docs.type == TokenType::kFloat16)
     return split ? choose<__half, true>(docs.dim, n_slots) : choose<__half, false>(docs.dim, n_slots);
   return split ? choose<std::int8_t, true>(docs.dim, n_slots) : choose<std::int8_t, false>(docs.dim, n_slots);
-}
-
-std::size_t element_bytes(TokenType type) {
-  return type == TokenType::kFloat32 ? 4 : type == TokenType::kFloat16 ? 2 : 1;
 }
 
 struct Sums {
@@ -121,7 +127,8 @@ Plan make_plan(const RaggedTokens& queries, const RaggedTokens& docs, const Devi
   plan.panels.n_slots = lists != nullptr ? slots * queries.n_sets : slots;
   plan.panels.n_slots = round_up(plan.panels.n_slots, plan.kernel.panel);
   plan.panels.dim = docs.dim;
-  plan.panels.n_steps = round_up(docs.dim, kStepDepth) / kStepDepth;
+  const std::size_t depth = round_up(std::max<std::size_t>(1, docs.dim), plan.kernel.steps * kStepDepth);
+  plan.panels.n_steps = depth / kStepDepth;
   QueryPanels placed = plan.panels;
   plan.panel_bytes = placed.place(nullptr, is_split(queries, docs));
   plan.n_rows = lists != nullptr ? lists->n_ids : docs.n_sets;
@@ -157,9 +164,10 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
 
   const Kernel& kernel = plan.kernel;
   const std::size_t bytes = element_bytes(docs.type);
-  const unsigned pitch = bytes == 1   ? TokenRows<1>::pitch(docs.dim)
-                         : bytes == 2 ? TokenRows<2>::pitch(docs.dim)
-                                      : TokenRows<4>::pitch(docs.dim);
+  const std::size_t depth = plan.panels.n_steps * kStepDepth;
+  const unsigned pitch = bytes == 1   ? TokenRows<1>::pitch(depth)
+                         : bytes == 2 ? TokenRows<2>::pitch(depth)
+                                      : TokenRows<4>::pitch(depth);
   const std::size_t shared_bytes = kernel.shared_bytes(pitch);
   unsigned capacity = 0;
   cudaError_t error = count_blocks(kernel, shared_bytes, capacity);
@@ -175,8 +183,9 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
   job.tokens = docs.data;
   job.scales = docs.scales;
   job.stride = docs.stride;
-  job.aligned = docs.stride * bytes % kChunkBytes == 0 &&
-                reinterpret_cast<std::uintptr_t>(docs.data) % kChunkBytes == 0;
+  const bool aligned = docs.stride * bytes % kChunkBytes == 0 &&
+                       reinterpret_cast<std::uintptr_t>(docs.data) % kChunkBytes == 0;
+  job.shares = TileShares(depth, bytes, kernel.threads, aligned);
   job.offsets = docs.offsets;
   job.n_docs = docs.n_sets;
   job.list_offsets = lists != nullptr ? lists->offsets : nullptr;

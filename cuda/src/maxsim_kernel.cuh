@@ -23,8 +23,7 @@ namespace whimbrel::cuda {
 
 /// Products whose magnitude may pass this are left to the canonical arithmetic altogether.
 constexpr float kSafeProduct = 1e37f;
-constexpr unsigned kHeldSteps = 4;    // of a query token in registers
-constexpr unsigned kSubtiles = 2;     // groups of 8 document tokens that are multiplied together
+constexpr unsigned kSubtiles = 2;  // groups of 8 document tokens that are multiplied together
 constexpr std::uint32_t kNoEnd = 0xffffffffu;
 
 struct MaxSimJob {
@@ -32,7 +31,7 @@ struct MaxSimJob {
   const void* tokens;
   const float* scales;
   std::size_t stride;
-  bool aligned;
+  TileShares shares;
   const std::int64_t* offsets;
   std::size_t n_docs;
   // Whole matrix: documents [first, last). Lists: entries [first, last).
@@ -56,15 +55,16 @@ inline __device__ float unordered(std::uint32_t x) {
   return __uint_as_float(x >> 31 != 0 ? x & 0x7fffffffu : ~x);
 }
 
-template <class T, bool kSplit, unsigned kWarps, bool kLong>
+/// @tparam kSteps  of a query token in registers; kLong: at a time, else all there are
+template <class T, bool kSplit, unsigned kWarps, unsigned kSteps, bool kLong>
 class BestProducts {
  public:
   static constexpr unsigned kThreads = kWarps * kLanes;
   static constexpr unsigned kTerms = kSplit ? 2 : 1;
   static constexpr unsigned kTiles = kSplit ? 1 : 2;  // of 16 query tokens for a warp
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
-  static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps < 8 ? 32 : 64;  // tokens
-  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 12 : kWarps == 2 ? 6 : kWarps == 4 ? 3 : 2;
+  static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
+  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 12 : kWarps == 2 ? 6 : kWarps == 4 ? 3 : kWarps == 8 ? 2 : 1;
   static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
@@ -79,23 +79,37 @@ class BestProducts {
 
   __device__ BestProducts(const MaxSimJob& job, unsigned char* shared)
       : job_(job),
-        tokens_(static_cast<const T*>(job.tokens)),
+        fetcher_(job.shares),
         tiles_(shared),
         squares_(reinterpret_cast<float*>(shared + kStages * kTile * job.pitch)) {}
 
-  /// The tokens [first, last) with the panel that begins at slot `panel`, of which `valid` slots have a token.
-  /// Results go to rows `doc - first_doc` of job.best, at `column`.
-  __device__ void stream(std::size_t panel, std::size_t valid, std::size_t first, std::size_t last,
-                         std::size_t first_doc, std::size_t column) {
-    const std::size_t before = warp() * kTiles * kQueryRows;
-    slot_ = panel + before;
-    n_rows_ = valid > before ? static_cast<unsigned>(min(valid - before, std::size_t{kTiles * kQueryRows})) : 0;
-    column_ = column + before;
-    first_ = first;
-    n_tokens_ = static_cast<std::uint32_t>(last - first);
-    first_doc_ = first_doc;
-    doc_ = set_of_token(job_.offsets, job_.n_docs, static_cast<std::int64_t>(first));
+  /// What a block does at a time: the panel of query tokens that begins at `slot`, of which `valid` slots have
+  /// a token, with the document tokens [first, last). Results go to rows `doc - first_doc` of job.best, from
+  /// `column` on.
+  struct Work {
+    unsigned slot, column;
+    std::size_t valid, first, last;
+    std::uint32_t first_doc;
+  };
+  __device__ void open(const Work& work) {
+    const unsigned before = warp() * kTiles * kQueryRows;
+    slot_ = work.slot + before;
+    n_rows_ = work.valid > before
+                  ? static_cast<unsigned>(min(work.valid - before, std::size_t{kTiles} * kQueryRows))
+                  : 0;
+    column_ = work.column + before;
+    first_ = work.first;
+    n_tokens_ = static_cast<std::uint32_t>(work.last - work.first);
+    first_doc_ = work.first_doc;
+  }
+
+  __device__ void stream() {
+    if (n_tokens_ == 0) return;
+    const auto first = static_cast<std::int64_t>(first_);
+    doc_ = static_cast<std::uint32_t>(set_of_token(job_.offsets, job_.n_docs, first));
+    next_end_ = end_of(doc_);
     open_doc(0);
+    whole_ = whole_ && job_.offsets[doc_] == first;
     if constexpr (!kLong) load_queries(0);
 
     const unsigned n_tiles = (n_tokens_ + kTile - 1) / kTile;
@@ -109,7 +123,7 @@ class BestProducts {
       barrier();                       // for everybody, and tile i - 1 is done with
       fetch(i + kStages - 1);
       find_squares(i + 1);
-      multiply(i);
+      if (n_rows_ > 0) multiply(i);
     }
     wait_for_copies<0>();
   }
@@ -124,42 +138,43 @@ class BestProducts {
       __syncthreads();
   }
 
+  /// Of the stream.
+  __device__ const T* token_rows() const { return static_cast<const T*>(job_.tokens) + first_ * job_.stride; }
+  __device__ unsigned n_steps() const { return kLong ? static_cast<unsigned>(job_.queries.n_steps) : kSteps; }
   __device__ unsigned char* tile(unsigned i) const { return tiles_ + i % kStages * kTile * job_.pitch; }
 
   __device__ void fetch(unsigned i) {
-    const std::size_t begin = std::size_t{i} * kTile;
+    const std::uint32_t begin = i * kTile;
     if (begin < n_tokens_)
-      fetch_rows(tokens_, job_.stride, job_.queries.dim, job_.aligned, first_ + begin, first_ + n_tokens_, kTile,
-                 job_.pitch, tile(i), kThreads);
+      fetcher_.fetch(job_.shares, token_rows() + begin * job_.stride, job_.stride,
+                     static_cast<unsigned>(job_.queries.dim), n_tokens_ - begin, kTile, job_.pitch, tile(i));
     commit_copies();
   }
 
-  /// Steps [4 chunk, 4 chunk + 4) of the warp's query tokens.
+  /// Steps [kSteps chunk, kSteps (chunk + 1)) of the warp's query tokens.
   __device__ void load_queries(unsigned chunk) {
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
-      for (unsigned s = 0; s < kHeldSteps; ++s) {
-        const unsigned step = chunk * kHeldSteps + s;
-        if (step >= job_.queries.n_steps) break;
+      for (unsigned s = 0; s < kSteps; ++s)
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half) {
-          const std::size_t at =
-              operand_index(slot_ / kQueryRows + m, job_.queries.n_steps, step, half, lane());
+          const std::size_t at = operand_index(slot_ / kQueryRows + m, job_.queries.n_steps,
+                                               chunk * kSteps + s, half, lane());
           queries_[0][m][s][half] = __ldg(job_.queries.operand + at);
           if constexpr (kSplit) queries_[1][m][s][half] = __ldg(job_.queries.operand_low + at);
         }
-      }
   }
 
   /// For each group of 8 tokens the largest square of their lengths: the product of the group with itself,
   /// whose largest value is on its diagonal. The warps share the groups.
   __device__ void find_squares(unsigned i) {
-    if (std::size_t{i} * kTile >= n_tokens_) return;
+    if (i * kTile >= n_tokens_) return;
     for (unsigned j = warp(); j < kTile / kColumns; j += kWarps) {
       float sums[4] = {};
       Operand high, low;
-      for (unsigned step = 0; step < job_.queries.n_steps; ++step) {
+#pragma unroll kSteps
+      for (unsigned step = 0; step < n_steps(); ++step) {
         TokenOperand<T>::load(tile(i), j * kColumns + lane() / 4, step, lane() % 4, job_.pitch, high, low);
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half)
@@ -189,34 +204,39 @@ class BestProducts {
       if (begin + j * kColumns >= n_tokens_) break;
       float sums[kSubtiles][kTiles][4] = {};
       if constexpr (kLong) {
-        for (unsigned chunk = 0; chunk * kHeldSteps < job_.queries.n_steps; ++chunk) {
+        for (unsigned chunk = 0; chunk * kSteps < n_steps(); ++chunk) {
           load_queries(chunk);
           add_chunk(i, j, chunk, sums);
         }
       } else {
         add_chunk(i, j, 0, sums);
       }
-#pragma unroll
+      // Not unrolled, since the end of a document is a long piece of code.
+#pragma unroll 1
       for (unsigned sub = 0; sub < kSubtiles; ++sub) {
         const std::uint32_t base = begin + (j + sub) * kColumns;
         if (base >= n_tokens_) break;
+        if (sub > 0)
+#pragma unroll
+          for (unsigned m = 0; m < kTiles; ++m)
+#pragma unroll
+            for (unsigned v = 0; v < 4; ++v) sums[0][m][v] = sums[1][m][v];
         if constexpr (kScaled) {
           const float scale[2] = {scale_of(base + lane() % 4 * 2), scale_of(base + lane() % 4 * 2 + 1)};
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
-            for (unsigned v = 0; v < 4; ++v) sums[sub][m][v] *= scale[v % 2];
+            for (unsigned v = 0; v < 4; ++v) sums[0][m][v] *= scale[v % 2];
         }
-        take(base, squares_[i % 2 * (kTile / kColumns) + j + sub], sums[sub]);
+        take(base, squares_[i % 2 * (kTile / kColumns) + j + sub], sums[0]);
       }
     }
   }
 
   __device__ void add_chunk(unsigned i, unsigned j, unsigned chunk, float (&sums)[kSubtiles][kTiles][4]) {
 #pragma unroll
-    for (unsigned s = 0; s < kHeldSteps; ++s) {
-      const unsigned step = chunk * kHeldSteps + s;
-      if (step >= job_.queries.n_steps) break;
+    for (unsigned s = 0; s < kSteps; ++s) {
+      const unsigned step = chunk * kSteps + s;
       Operand high[kSubtiles], low[kSubtiles];
 #pragma unroll
       for (unsigned sub = 0; sub < kSubtiles; ++sub)
@@ -278,22 +298,32 @@ class BestProducts {
     }
   }
 
+  /// In the stream; far behind its end all ends are alike.
+  __device__ std::uint32_t end_of(std::uint32_t doc) const {
+    const std::int64_t end = __ldg(job_.offsets + doc + 1) - static_cast<std::int64_t>(first_);
+    return static_cast<std::uint32_t>(min(end, std::int64_t{kNoEnd}));
+  }
+
   /// The document that has token `at` of the stream begins there, as far as this block is concerned.
   __device__ void open_doc(std::uint32_t at) {
-    const auto token = static_cast<std::int64_t>(first_ + at);
-    std::int64_t end = __ldg(job_.offsets + doc_ + 1);
-    while (end <= token) end = __ldg(job_.offsets + ++doc_ + 1);
-    const std::int64_t rest = end - static_cast<std::int64_t>(first_);
+    while (next_end_ <= at) next_end_ = end_of(++doc_);
     doc_begin_ = at;
-    doc_end_ = rest < static_cast<std::int64_t>(n_tokens_) ? static_cast<std::uint32_t>(rest) : n_tokens_;
-    whole_ = rest <= static_cast<std::int64_t>(n_tokens_) && (at > 0 || __ldg(job_.offsets + doc_) == token);
+    whole_ = next_end_ <= n_tokens_;
+    doc_end_ = min(next_end_, n_tokens_);
+    if (whole_ && doc_ + 1 < job_.n_docs) next_end_ = end_of(doc_ + 1);
     square_ = 0;
     for (unsigned m = 0; m < kTiles; ++m)
       for (unsigned h = 0; h < 2; ++h) state_[m][h] = {-INFINITY, -INFINITY, at};
   }
 
-  /// The document is complete: certify, compute again, write.
+  /// The document is complete: certify, compute again, write. The query tokens are read again afterwards, so
+  /// that their registers are free meanwhile.
   __device__ void settle() {
+    settle_rows();
+    if constexpr (!kLong) load_queries(0);
+  }
+
+  __device__ void settle_rows() {
     const float length = length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
@@ -325,7 +355,8 @@ class BestProducts {
           if (lane() / 4 == g) product = exhaustive;
         }
         if (lane() % 4 == 0 && mine < n_rows_) {
-          std::uint32_t* out = job_.best + (doc_ - first_doc_) * job_.best_stride + column_ + mine;
+          std::uint32_t* out =
+              job_.best + std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
           if (whole_)
             *out = ordered(product);
           else
@@ -337,25 +368,32 @@ class BestProducts {
   /// Canonical products of eight query tokens, each with its own document token; those of token `group + g`
   /// in the lanes 4 g .. 4 g + 3. `at`: of the lanes' own.
   __device__ float best_product(unsigned group, std::uint32_t at) const {
-    float sums[8] = {};
-    std::uint32_t token[8];
+    float sums[8] = {}, scale[8];
+    const T* row[8];
 #pragma unroll
-    for (unsigned g = 0; g < 8; ++g) token[g] = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
-    const float* query = job_.queries.rows + (slot_ + group) * job_.queries.dim;
-    const T* rows = tokens_ + first_ * job_.stride;
-#pragma unroll 1
-    for (std::size_t i = lane(); i < job_.queries.dim; i += kLanes)
+    for (unsigned g = 0; g < 8; ++g) {
+      const std::uint32_t token = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
+      row[g] = token_rows() + token * job_.stride + lane();
+      scale[g] = scale_of(token);
+    }
+    const unsigned depth = n_steps() * kLanes, dim = static_cast<unsigned>(job_.queries.dim);
+    const float* query = job_.queries.rows + std::size_t{slot_ + group} * depth + lane();
+    // Zeros behind the last coordinate change no bit.
+#pragma unroll(kWarps < 8 ? 4 : 1)
+    for (unsigned step = 0; step < n_steps(); ++step)
 #pragma unroll
       for (unsigned g = 0; g < 8; ++g)
-        sums[g] = Ip::add(sums[g], __ldg(query + g * job_.queries.dim + i),
-                          TokenOperand<T>::widen(rows + token[g] * job_.stride + i, scale_of(token[g])));
+        sums[g] = Ip::add(sums[g], __ldg(query + g * depth + step * kLanes),
+                          step * kLanes + lane() < dim
+                              ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g])
+                              : 0.0f);
     return fold(sums);
   }
 
   /// The largest canonical product of a query token with the document.
   __device__ float scan_document(unsigned index) const {
-    const float* query = job_.queries.rows + (slot_ + index) * job_.queries.dim;
-    const T* rows = tokens_ + first_ * job_.stride;
+    const float* query = job_.queries.rows + std::size_t{slot_ + index} * n_steps() * kLanes;
+    const T* rows = token_rows();
     float largest = -INFINITY;
 #pragma unroll 1
     for (std::uint32_t begin = doc_begin_; begin < doc_end_; begin += 8) {
@@ -399,44 +437,52 @@ class BestProducts {
   };
 
   const MaxSimJob& job_;
-  const T* tokens_;
+  TileFetcher<T> fetcher_;
   unsigned char* tiles_;
   float* squares_;  // two tiles' groups
-  std::size_t slot_, first_, first_doc_, doc_, column_;
-  unsigned n_rows_;
-  std::uint32_t n_tokens_, doc_begin_, doc_end_;
+  std::size_t first_;
+  unsigned slot_, column_, n_rows_;
+  std::uint32_t n_tokens_, first_doc_, doc_, doc_begin_, doc_end_, next_end_;
   bool whole_;
   float square_;
   State state_[kTiles][2];
-  uint4 queries_[kTerms][kTiles][kHeldSteps][2];
+  uint4 queries_[kTerms][kTiles][kSteps][2];
 };
 
-template <class T, bool kSplit, unsigned kWarps, bool kLong>
-__global__ void __launch_bounds__(BestProducts<T, kSplit, kWarps, kLong>::kThreads,
-                                  BestProducts<T, kSplit, kWarps, kLong>::kMinBlocks)
+template <class T, bool kSplit, unsigned kWarps, unsigned kSteps, bool kLong>
+__global__ void __launch_bounds__(BestProducts<T, kSplit, kWarps, kSteps, kLong>::kThreads,
+                                  BestProducts<T, kSplit, kWarps, kSteps, kLong>::kMinBlocks)
     best_products(const __grid_constant__ MaxSimJob job) {
-  using Worker = BestProducts<T, kSplit, kWarps, kLong>;
+  using Worker = BestProducts<T, kSplit, kWarps, kSteps, kLong>;
   extern __shared__ uint4 shared[];
   Worker worker(job, reinterpret_cast<unsigned char*>(shared));
-  if (job.list_offsets == nullptr) {
-    const auto first = static_cast<std::size_t>(job.offsets[job.first]);
-    const auto last = static_cast<std::size_t>(job.offsets[job.last]);
-    const TokenRange part = token_part(first, last, blockIdx.y, gridDim.y, Worker::kTile);
-    const std::size_t panel = std::size_t{blockIdx.x} * Worker::kPanel;
-    if (part.first < part.last)
-      worker.stream(panel, job.n_valid - panel, part.first, part.last, job.first, panel);
-    return;
-  }
-  for (std::size_t entry = job.first + blockIdx.x; entry < job.last; entry += gridDim.x) {
-    const std::int64_t id = job.list_ids[entry];
-    if (id < 0 || job.offsets[id] == job.offsets[id + 1]) continue;
-    const std::size_t query =
-        set_of_token(job.list_offsets, job.n_queries, static_cast<std::int64_t>(entry));
-    const auto length = static_cast<std::size_t>(job.query_offsets[query + 1] - job.query_offsets[query]);
-    for (std::size_t panel = 0; panel < length; panel += Worker::kPanel)
-      worker.stream(query * job.queries.slots_per_query + panel, length - panel,
-                    static_cast<std::size_t>(job.offsets[id]), static_cast<std::size_t>(job.offsets[id + 1]),
-                    static_cast<std::size_t>(id) - (entry - job.first), panel);
+  const bool lists = job.list_offsets != nullptr;
+  std::size_t entry = job.first + blockIdx.x;
+  for (unsigned panel = lists ? 0 : blockIdx.x * Worker::kPanel;;) {
+    if (!lists) {
+      const TokenRange part =
+          token_part(static_cast<std::size_t>(job.offsets[job.first]),
+                     static_cast<std::size_t>(job.offsets[job.last]), blockIdx.y, gridDim.y, Worker::kTile);
+      worker.open({panel, panel, job.n_valid - panel, part.first, part.last,
+                   static_cast<std::uint32_t>(job.first)});
+    } else {
+      if (entry >= job.last) return;
+      const std::int64_t id = job.list_ids[entry];
+      const std::size_t query =
+          set_of_token(job.list_offsets, job.n_queries, static_cast<std::int64_t>(entry));
+      const auto length = static_cast<std::size_t>(job.query_offsets[query + 1] - job.query_offsets[query]);
+      if (id < 0 || panel >= length || job.offsets[id] == job.offsets[id + 1]) {
+        entry += gridDim.x;
+        panel = 0;
+        continue;
+      }
+      worker.open({static_cast<unsigned>(query * job.queries.slots_per_query) + panel, panel, length - panel,
+                   static_cast<std::size_t>(job.offsets[id]), static_cast<std::size_t>(job.offsets[id + 1]),
+                   static_cast<std::uint32_t>(static_cast<std::size_t>(id) - (entry - job.first))});
+    }
+    worker.stream();
+    if (!lists) return;
+    panel += Worker::kPanel;
   }
 }
 

@@ -45,9 +45,10 @@ __global__ void __launch_bounds__(kThreads)
     const std::size_t row = source.row(slot, panels.slots_per_query);
     float largest = 0;
     double squares = 0;
-    for (std::size_t i = lane; i < dim; i += kLanesPerRow) {
-      const float x = source.value(row, i);
-      panels.rows[slot * dim + i] = x;
+    const std::size_t depth = panels.n_steps * kStepDepth;
+    for (std::size_t i = lane; i < depth; i += kLanesPerRow) {
+      const float x = i < dim ? source.value(row, i) : 0.0f;
+      panels.rows[slot * depth + i] = x;
       largest = fmaxf(largest, fabsf(x));
       squares += static_cast<double>(x) * x;
     }
@@ -101,7 +102,7 @@ std::size_t QueryPanels::place(void* memory, bool split) {
   const std::size_t operands = n_slots * n_steps * kStepDepth * sizeof(__half);
   operand = static_cast<uint4*>(take(operands));
   operand_low = split ? static_cast<uint4*>(take(operands)) : nullptr;
-  rows = static_cast<float*>(take(n_slots * dim * sizeof(float)));
+  rows = static_cast<float*>(take(n_slots * n_steps * kStepDepth * sizeof(float)));
   facts = static_cast<float4*>(take(n_slots * sizeof(float4)));
   return bytes;
 }

@@ -19,7 +19,7 @@ struct QueryPanels {
   std::size_t n_steps = 0;
   uint4* operand = nullptr;      // operand_index, one after another in tiles of 16 slots
   uint4* operand_low = nullptr;  // what the halves lack; null where they lack nothing
-  float* rows = nullptr;         // (n_slots, dim), as they are
+  float* rows = nullptr;         // (n_slots, n_steps * 32), as they are, zeros behind
   // Per slot: twice the bound of a product per length of the document token, twice its constant part, the
   // norm, and nothing.
   float4* facts = nullptr;

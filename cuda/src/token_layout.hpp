@@ -30,11 +30,9 @@ template <std::size_t kBytes>  // of a coordinate: 1, 2 or 4
 struct TokenRows {
   static constexpr unsigned kLaneBytes = 8 * kBytes;  // of a lane in a step
 
-  WHIMBREL_HOST_DEVICE static constexpr unsigned chunks(std::size_t dim) {
-    return static_cast<unsigned>(round_up(dim, kStepDepth) * kBytes / kChunkBytes);
-  }
-  WHIMBREL_HOST_DEVICE static constexpr unsigned pitch(std::size_t dim) {
-    return static_cast<unsigned>(round_up(chunks(dim) * kChunkBytes, kRowBytes));
+  /// Bytes from row to row, for `depth` coordinates, a multiple of kStepDepth.
+  WHIMBREL_HOST_DEVICE static constexpr unsigned pitch(std::size_t depth) {
+    return static_cast<unsigned>(round_up(depth * kBytes, kRowBytes));
   }
   /// Byte of a chunk.
   WHIMBREL_HOST_DEVICE static constexpr unsigned offset(unsigned row, unsigned chunk, unsigned row_pitch) {

@@ -87,29 +87,67 @@ struct TokenOperand<float> {
   static __device__ float widen(const float* p, float) { return *p; }
 };
 
-/// Rows [first, last) of the tokens, and zero rows up to `kRows` in all, to a tile. Every thread of the block
-/// takes part; they are there after wait_for_copies and a barrier.
+/// How the threads of a block share the chunks of a tile: chunk `threadIdx.x` first, then in steps of as many
+/// as there are threads. Worked out by the host, as it takes divisions.
+struct TileShares {
+  unsigned chunks;  // of a row
+  unsigned row_step, chunk_step;
+  bool aligned;
+
+  TileShares() = default;
+  TileShares(std::size_t depth, std::size_t element_bytes, unsigned n_threads, bool aligned_)
+      : chunks(static_cast<unsigned>(depth * element_bytes) / kChunkBytes),
+        row_step(n_threads / chunks),
+        chunk_step(n_threads % chunks),
+        aligned(aligned_) {}
+};
+
+/// Brings rows of tokens to tiles in shared memory, zeros behind their coordinates and zero rows behind the
+/// last. All threads of the block take part; rows are there after wait_for_copies and a barrier.
 template <class T>
-__device__ void fetch_rows(const T* tokens, std::size_t stride, std::size_t dim, bool aligned,
-                           std::size_t first, std::size_t last, unsigned n_rows, unsigned pitch,
-                           unsigned char* tile, unsigned n_threads) {
-  using Rows = TokenRows<sizeof(T)>;
-  constexpr unsigned kPerChunk = kChunkBytes / sizeof(T);
-  const unsigned chunks = Rows::chunks(dim);
-  for (unsigned i = threadIdx.x; i < n_rows * chunks; i += n_threads) {
-    const unsigned row = i / chunks, chunk = i % chunks;
-    unsigned char* to = tile + Rows::offset(row, chunk, pitch);
-    const std::size_t begin = std::size_t{chunk} * kPerChunk;
-    const bool inside = first + row < last && begin < dim;
-    const std::size_t n = inside ? (dim - begin < kPerChunk ? dim - begin : kPerChunk) : 0;
-    const T* from = inside ? tokens + (first + row) * stride + begin : tokens;
-    if (aligned) {
-      copy_chunk_async(to, from, static_cast<unsigned>(n * sizeof(T)));
-    } else {
-      T* values = reinterpret_cast<T*>(to);
-      for (unsigned k = 0; k < kPerChunk; ++k) values[k] = k < n ? from[k] : T{};
+class TileFetcher {
+ public:
+  __device__ explicit TileFetcher(const TileShares& shares)
+      : first_row_(threadIdx.x / shares.chunks), first_chunk_(threadIdx.x % shares.chunks) {}
+
+  /// `n_rows` rows of the tile, of which the first `n_valid` are those at `base`.
+  __device__ void fetch(const TileShares& shares, const T* base, std::size_t stride, unsigned dim,
+                        unsigned n_valid, unsigned n_rows, unsigned pitch, unsigned char* tile) const {
+    unsigned chunk = first_chunk_;
+    // The common case, in which a thread's chunks stand below each other.
+    if (shares.chunk_step == 0 && shares.aligned && chunk * kPerChunk + kPerChunk <= dim) {
+      const T* from = base + first_row_ * stride + chunk * kPerChunk;
+      for (unsigned row = first_row_; row < n_rows; row += shares.row_step) {
+        copy_chunk_async(tile + TokenRows<sizeof(T)>::offset(row, chunk, pitch), row < n_valid ? from : base,
+                         row < n_valid ? kChunkBytes : 0);
+        from += shares.row_step * stride;
+      }
+      return;
+    }
+    for (unsigned row = first_row_; row < n_rows;) {
+      unsigned char* to = tile + TokenRows<sizeof(T)>::offset(row, chunk, pitch);
+      const unsigned begin = chunk * kPerChunk;
+      const unsigned n = row < n_valid && begin < dim ? min(dim - begin, kPerChunk) : 0;
+      const T* from = base + (n > 0 ? row * stride + begin : 0);
+      if (shares.aligned) {
+        copy_chunk_async(to, from, n * static_cast<unsigned>(sizeof(T)));
+      } else {
+        T* values = reinterpret_cast<T*>(to);
+        for (unsigned k = 0; k < kPerChunk; ++k) values[k] = k < n ? from[k] : T{};
+      }
+      row += shares.row_step;
+      chunk += shares.chunk_step;
+      if (chunk >= shares.chunks) {
+        chunk -= shares.chunks;
+        ++row;
+      }
     }
   }
-}
+
+ private:
+  static constexpr unsigned kPerChunk = kChunkBytes / sizeof(T);
+
+  unsigned first_row_, first_chunk_;
+};
 
 }  // namespace whimbrel::cuda
