@@ -11,76 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fde_kernel_job.hpp"
 #include "lanes.cuh"
 #include "maxsim_bound.hpp"
 #include "token_layout.hpp"
 #include "token_operand.cuh"
 
 namespace whimbrel::cuda {
-
-constexpr unsigned kFdeMaxWarps = 20;
-constexpr unsigned kFdeHeldSteps = 4;
-constexpr unsigned kFdeMaxChunk = 64;  // tokens
-constexpr std::uint32_t kNoToken = 0xffffffffu;
-
-/// The random objects on the device.
-struct FdeTables {
-  const uint4* plane_operand;  // tiles of 16 planes, repetition by repetition
-  const float* planes;         // (r_reps * k_sim, dim)
-  // Per plane: how far a product may be from the canonical one per length of the token, the constant part of
-  // that, the product with the center, and nothing.
-  const float4* plane_facts;
-  const float* center;  // null: none
-  float center_norm;
-  const uint4* row_operand;  // tiles of 16 rows of the projections, entries 0 and +-1
-  float row_scale;           // of the projected coordinates
-};
-
-struct FdeJob {
-  FdeTables tables;
-  const void* tokens;
-  std::size_t stride;
-  std::size_t n_tokens;
-  TileShares shares;
-  const std::int64_t* offsets;
-  std::size_t first, last;  // sets
-  unsigned dim, n_steps, pitch;
-  unsigned k_sim, n_cells, r_reps, d_proj;
-  unsigned n_rows;   // r_reps * d_proj
-  unsigned n_tiles;  // of 16 rows
-  unsigned chunk;    // tokens
-  unsigned pass_reps;  // repetitions that the rows of a block may touch
-  bool gray, documents, fill;
-  float* f32;  // row 0 is that of set `first`
-  __half* f16;
-  std::uint32_t* partitions;
-};
-
-/// Shared memory of a block with `warps` warps, in bytes from its beginning.
-struct FdeShared {
-  unsigned tiles, sums, firsts, cells, counts, first_tokens, nearest, squares, end;
-  unsigned row_stride;  // of sums and firsts, per cell
-
-  WHIMBREL_HOST_DEVICE FdeShared(const FdeJob& job, unsigned warps) {
-    // Rows of different cells begin in different banks.
-    row_stride = warps * kQueryRows + 8;
-    unsigned at = 0;
-    const auto take = [&](unsigned bytes) {
-      const unsigned begin = at;
-      at += static_cast<unsigned>(round_up(bytes, kRowBytes));
-      return begin;
-    };
-    tiles = take(2 * job.chunk * job.pitch);
-    sums = take(job.n_cells * row_stride * 4);
-    firsts = take(job.documents ? job.n_cells * row_stride * 4 : 0);
-    cells = take(job.pass_reps * kFdeMaxChunk * 4);
-    counts = take(job.pass_reps * job.n_cells * 4);
-    first_tokens = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);
-    nearest = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);
-    squares = take(kFdeMaxChunk / kColumns * 4);
-    end = at;
-  }
-};
 
 /// Column n of a group of 8 holds token (n % 2) * 4 + n / 2 of it, so that a lane's two columns are tokens t
 /// and 4 + t, and lanes t = 0..3 have tokens in order.
@@ -272,7 +209,8 @@ class SetEncoder {
         const unsigned plane = plane_tile * kQueryRows + lane() / 4 + 8 * h, rep = plane / job_.k_sim;
         const bool mine = rep >= first_rep(item) && rep < end_rep(item);
         const unsigned bit = 1u << (job_.k_sim - 1 - plane % job_.k_sim);
-        const float4 facts = mine ? __ldg(job_.tables.plane_facts + plane) : make_float4(0, 0, 0, 0);
+        const float4 facts = mine ? __ldg(reinterpret_cast<const float4*>(job_.tables.plane_facts + plane))
+                                  : make_float4(0, 0, 0, 0);
         for (unsigned sub = 0; sub < 2; ++sub) {
           const float length = length_bound(array<float>(at_.squares)[group + sub], TokenOperand<T>::kLow,
                                             sqrtf(static_cast<float>(job_.dim)));

@@ -88,4 +88,19 @@ WHIMBREL_HOST_DEVICE constexpr std::size_t set_of_token(const std::int64_t* offs
   return low;
 }
 
+/// How the threads of a block share the chunks of a tile: chunk `threadIdx.x` first, then in steps of as many
+/// as there are threads. Worked out by the host, as it takes divisions.
+struct TileShares {
+  unsigned chunks;  // of a row
+  unsigned row_step, chunk_step;
+  bool aligned;
+
+  TileShares() = default;
+  TileShares(std::size_t depth, std::size_t element_bytes, unsigned n_threads, bool aligned_)
+      : chunks(static_cast<unsigned>(depth * element_bytes) / kChunkBytes),
+        row_step(n_threads / chunks),
+        chunk_step(n_threads % chunks),
+        aligned(aligned_) {}
+};
+
 }  // namespace whimbrel::cuda

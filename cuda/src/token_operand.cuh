@@ -87,21 +87,6 @@ struct TokenOperand<float> {
   static __device__ float widen(const float* p, float) { return *p; }
 };
 
-/// How the threads of a block share the chunks of a tile: chunk `threadIdx.x` first, then in steps of as many
-/// as there are threads. Worked out by the host, as it takes divisions.
-struct TileShares {
-  unsigned chunks;  // of a row
-  unsigned row_step, chunk_step;
-  bool aligned;
-
-  TileShares() = default;
-  TileShares(std::size_t depth, std::size_t element_bytes, unsigned n_threads, bool aligned_)
-      : chunks(static_cast<unsigned>(depth * element_bytes) / kChunkBytes),
-        row_step(n_threads / chunks),
-        chunk_step(n_threads % chunks),
-        aligned(aligned_) {}
-};
-
 /// Brings rows of tokens to tiles in shared memory, zeros behind their coordinates and zero rows behind the
 /// last. All threads of the block take part; rows are there after wait_for_copies and a barrier.
 template <class T>
