@@ -201,9 +201,13 @@ class SetEncoder {
     for (unsigned unit = warp(); unit < (end_tile - first_tile) * n_pairs; unit += warps()) {
       const unsigned plane_tile = first_tile + unit / n_pairs, group = unit % n_pairs * 2;
       float sums[2][4] = {};
-      multiply(group, buffer, [&](unsigned base, unsigned s, unsigned half) {
-        return __ldg(job_.tables.plane_operand + operand_index(plane_tile, job_.n_steps, base + s, half, lane()));
-      }, sums);
+      multiply(
+          group, buffer,
+          [&](unsigned base, unsigned s, unsigned half) {
+            return __ldg(job_.tables.plane_operand +
+                         operand_index(plane_tile, job_.n_steps, base + s, half, lane()));
+          },
+          sums);
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
         const unsigned plane = plane_tile * kQueryRows + lane() / 4 + 8 * h, rep = plane / job_.k_sim;
@@ -299,10 +303,13 @@ class SetEncoder {
     for (unsigned group = 0; group * kColumns < n; group += 2) {
       float sums[2][4] = {};
       const bool held = job_.n_steps <= kFdeHeldSteps;
-      multiply(group, buffer, [&](unsigned base, unsigned s, unsigned half) {
-        if (!held && s == 0 && half == 0) load_rows(item, base);
-        return rows_[s][half];
-      }, sums);
+      multiply(
+          group, buffer,
+          [&](unsigned base, unsigned s, unsigned half) {
+            if (!held && s == 0 && half == 0) load_rows(item, base);
+            return rows_[s][half];
+          },
+          sums);
 #pragma unroll
       for (unsigned sub = 0; sub < 2; ++sub)
 #pragma unroll

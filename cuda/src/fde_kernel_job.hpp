@@ -44,9 +44,9 @@ struct FdeJob {
   std::size_t first, last;  // sets
   unsigned dim, n_steps, pitch;
   unsigned k_sim, n_cells, r_reps, d_proj;
-  unsigned n_rows;   // r_reps * d_proj
-  unsigned n_tiles;  // of 16 rows
-  unsigned chunk;    // tokens
+  unsigned n_rows;     // r_reps * d_proj
+  unsigned n_tiles;    // of 16 rows
+  unsigned chunk;      // tokens
   unsigned pass_reps;  // repetitions that the rows of a block may touch
   bool gray, documents, fill;
   float* f32;  // row 0 is that of set `first`

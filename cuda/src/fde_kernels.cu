@@ -31,8 +31,7 @@ template <class T>
 cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   int device = 0, n_units = 0, most_shared = 0, per_unit = 0;
   cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
   if (error == cudaSuccess)
     error = cudaDeviceGetAttribute(&most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (error != cudaSuccess) return error;
@@ -68,8 +67,8 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   if (error != cudaSuccess) return error;
   if (per_unit == 0) return cudaErrorLaunchOutOfResources;
   cudaLaunchConfig_t config = {};
-  config.gridDim =
-      static_cast<unsigned>(std::min<std::size_t>(job.last - job.first, static_cast<unsigned>(n_units * per_unit)));
+  config.gridDim = static_cast<unsigned>(
+      std::min<std::size_t>(job.last - job.first, static_cast<unsigned>(n_units * per_unit)));
   config.blockDim = threads;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
@@ -80,7 +79,8 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
 
 cudaError_t launch_encode(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   if (job.first == job.last) return cudaSuccess;
-  return sets.type == TokenType::kFloat16 ? launch<__half>(job, sets, stream) : launch<float>(job, sets, stream);
+  return sets.type == TokenType::kFloat16 ? launch<__half>(job, sets, stream)
+                                          : launch<float>(job, sets, stream);
 }
 
 cudaError_t launch_final_sketch(const FinalSketch& sketch, const float* rows, std::size_t n_rows, float* f32,

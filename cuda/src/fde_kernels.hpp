@@ -14,8 +14,8 @@ namespace whimbrel::cuda {
 
 struct FdeJob;
 
-/// Entries of a matrix as the first operand of products: operand_index of token_layout.hpp. Rows are padded to
-/// whole tiles with zeros. @returns halves, eight for each index
+/// Entries of a matrix as the first operand of products: operand_index of token_layout.hpp. Rows are padded
+/// to whole tiles with zeros. @returns halves, eight for each index
 std::vector<std::uint16_t> make_operand(std::span<const float> rows, std::size_t n_rows, std::size_t dim,
                                         std::size_t n_steps);
 

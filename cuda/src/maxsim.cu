@@ -143,15 +143,14 @@ Plan make_plan(const RaggedTokens& queries, const RaggedTokens& docs, const Devi
 cudaError_t count_blocks(const Kernel& kernel, std::size_t shared_bytes, unsigned& n_blocks) {
   int device = 0, n_units = 0, per_unit = 0;
   cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
   const auto function = reinterpret_cast<const void*>(kernel.run);
   if (error == cudaSuccess)
     error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(shared_bytes));
   if (error == cudaSuccess)
-    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-        &per_unit, function, static_cast<int>(kernel.threads), shared_bytes);
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_unit, function,
+                                                          static_cast<int>(kernel.threads), shared_bytes);
   if (error == cudaSuccess && per_unit == 0) error = cudaErrorLaunchOutOfResources;
   n_blocks = static_cast<unsigned>(n_units * per_unit);
   return error;
@@ -212,8 +211,8 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
     if (lists == nullptr) {
       const std::size_t n_panels = plan.panels.n_slots / kernel.panel;
       const std::size_t tiles = (docs.rows + kernel.tile - 1) / kernel.tile;
-      const std::size_t parts = std::min<std::size_t>({std::max<std::size_t>(1, capacity / n_panels),
-                                                       std::max<std::size_t>(1, tiles / 2), 65535});
+      const std::size_t parts = std::min<std::size_t>(
+          {std::max<std::size_t>(1, capacity / n_panels), std::max<std::size_t>(1, tiles / 2), 65535});
       config.gridDim = {static_cast<unsigned>(n_panels), static_cast<unsigned>(parts), 1};
       error = cudaMemsetAsync(job.best, 0, (last - first) * plan.row_bytes, stream);
       if (error != cudaSuccess) return error;
@@ -223,8 +222,8 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
     error = cudaLaunchKernelEx(&config, kernel.run, job);
     if (error != cudaSuccess) return error;
 
-    const Sums sums = {job.best,         job.best_stride, queries.offsets, docs.offsets, job.list_offsets,
-                       job.list_ids,     queries.n_sets,  docs.n_sets,     first,        last,
+    const Sums sums = {job.best,     job.best_stride, queries.offsets, docs.offsets, job.list_offsets,
+                       job.list_ids, queries.n_sets,  docs.n_sets,     first,        last,
                        normalize};
     const std::size_t n = (last - first) * (lists != nullptr ? 1 : queries.n_sets);
     cudaLaunchConfig_t sum_config = {};

@@ -64,7 +64,12 @@ class BestProducts {
   static constexpr unsigned kTiles = kSplit ? 1 : 2;  // of 16 query tokens for a warp
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
   static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
-  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 12 : kWarps == 2 ? 6 : kWarps == 4 ? 3 : kWarps == 8 ? 2 : 1;
+  static constexpr unsigned kMinBlocks = kLong         ? 1
+                                         : kWarps == 1 ? 12
+                                         : kWarps == 2 ? 6
+                                         : kWarps == 4 ? 3
+                                         : kWarps == 8 ? 2
+                                                       : 1;
   static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
@@ -83,9 +88,9 @@ class BestProducts {
         tiles_(shared),
         squares_(reinterpret_cast<float*>(shared + kStages * kTile * job.pitch)) {}
 
-  /// What a block does at a time: the panel of query tokens that begins at `slot`, of which `valid` slots have
-  /// a token, with the document tokens [first, last). Results go to rows `doc - first_doc` of job.best, from
-  /// `column` on.
+  /// What a block does at a time: the panel of query tokens that begins at `slot`, of which `valid` slots
+  /// have a token, with the document tokens [first, last). Results go to rows `doc - first_doc` of job.best,
+  /// from `column` on.
   struct Work {
     unsigned slot, column;
     std::size_t valid, first, last;
@@ -159,8 +164,8 @@ class BestProducts {
       for (unsigned s = 0; s < kSteps; ++s)
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half) {
-          const std::size_t at = operand_index(slot_ / kQueryRows + m, job_.queries.n_steps,
-                                               chunk * kSteps + s, half, lane());
+          const std::size_t at =
+              operand_index(slot_ / kQueryRows + m, job_.queries.n_steps, chunk * kSteps + s, half, lane());
           queries_[0][m][s][half] = __ldg(job_.queries.operand + at);
           if constexpr (kSplit) queries_[1][m][s][half] = __ldg(job_.queries.operand_low + at);
         }
@@ -324,7 +329,8 @@ class BestProducts {
   }
 
   __device__ void settle_rows() {
-    const float length = length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+    const float length =
+        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
@@ -355,8 +361,7 @@ class BestProducts {
           if (lane() / 4 == g) product = exhaustive;
         }
         if (lane() % 4 == 0 && mine < n_rows_) {
-          std::uint32_t* out =
-              job_.best + std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
+          std::uint32_t* out = job_.best + std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
           if (whole_)
             *out = ordered(product);
           else
@@ -383,10 +388,9 @@ class BestProducts {
     for (unsigned step = 0; step < n_steps(); ++step)
 #pragma unroll
       for (unsigned g = 0; g < 8; ++g)
-        sums[g] = Ip::add(sums[g], __ldg(query + g * depth + step * kLanes),
-                          step * kLanes + lane() < dim
-                              ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g])
-                              : 0.0f);
+        sums[g] = Ip::add(
+            sums[g], __ldg(query + g * depth + step * kLanes),
+            step * kLanes + lane() < dim ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g]) : 0.0f);
     return fold(sums);
   }
 
@@ -463,8 +467,8 @@ __global__ void __launch_bounds__(BestProducts<T, kSplit, kWarps, kSteps, kLong>
       const TokenRange part =
           token_part(static_cast<std::size_t>(job.offsets[job.first]),
                      static_cast<std::size_t>(job.offsets[job.last]), blockIdx.y, gridDim.y, Worker::kTile);
-      worker.open({panel, panel, job.n_valid - panel, part.first, part.last,
-                   static_cast<std::uint32_t>(job.first)});
+      worker.open(
+          {panel, panel, job.n_valid - panel, part.first, part.last, static_cast<std::uint32_t>(job.first)});
     } else {
       if (entry >= job.last) return;
       const std::int64_t id = job.list_ids[entry];

@@ -60,11 +60,11 @@ __global__ void __launch_bounds__(kThreads)
       const int exponent = largest > 0 ? kExponent - 1 - ilogbf(largest) : 0;
       exponents[threadIdx.x / kLanesPerRow] = exponent;
       const double norm = sqrt(squares), scale = ldexp(1.0, exponent);
-      const ProductBound bound = product_bound(dim, n_products, split_docs, norm * scale, scale,
-                                               sqrt(static_cast<double>(dim)));
-      panels.facts[slot] = make_float4(static_cast<float>(2.0002 * bound.slack),
-                                       static_cast<float>(2.0002 * bound.floor),
-                                       static_cast<float>(1.0001 * norm), 0);
+      const ProductBound bound =
+          product_bound(dim, n_products, split_docs, norm * scale, scale, sqrt(static_cast<double>(dim)));
+      panels.facts[slot] =
+          make_float4(static_cast<float>(2.0002 * bound.slack), static_cast<float>(2.0002 * bound.floor),
+                      static_cast<float>(1.0001 * norm), 0);
     }
   }
   __syncthreads();

@@ -13,7 +13,7 @@ namespace whimbrel::cuda {
 /// Slots are query tokens in panels: all of them one after another (slots_per_query = 0), or with
 /// slots_per_query slots for each query, the last of them empty. Empty slots are zeros.
 struct QueryPanels {
-  std::size_t n_slots = 0;          // a multiple of the panel
+  std::size_t n_slots = 0;  // a multiple of the panel
   std::size_t slots_per_query = 0;
   std::size_t dim = 0;
   std::size_t n_steps = 0;

@@ -14,11 +14,11 @@
 
 namespace whimbrel::cuda {
 
-inline constexpr unsigned kStepDepth = 32;    // coordinates of a step
-inline constexpr unsigned kChunkBytes = 16;   // of one asynchronous copy
-inline constexpr unsigned kRowBytes = 128;    // rows take whole multiples: all banks once
-inline constexpr unsigned kColumns = 8;       // tokens of a product (its n)
-inline constexpr unsigned kQueryRows = 16;    // query tokens of a product (its m)
+inline constexpr unsigned kStepDepth = 32;   // coordinates of a step
+inline constexpr unsigned kChunkBytes = 16;  // of one asynchronous copy
+inline constexpr unsigned kRowBytes = 128;   // rows take whole multiples: all banks once
+inline constexpr unsigned kColumns = 8;      // tokens of a product (its n)
+inline constexpr unsigned kQueryRows = 16;   // query tokens of a product (its m)
 
 WHIMBREL_HOST_DEVICE constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -42,14 +42,16 @@ struct TokenRows {
   /// Byte of coordinate 8 t + 16 / kBytes * part of a step.
   WHIMBREL_HOST_DEVICE static constexpr unsigned lane_offset(unsigned row, unsigned step, unsigned t,
                                                              unsigned part, unsigned row_pitch) {
-    const unsigned byte = step * kStepDepth * static_cast<unsigned>(kBytes) + t * kLaneBytes + part * kChunkBytes;
+    const unsigned byte =
+        step * kStepDepth * static_cast<unsigned>(kBytes) + t * kLaneBytes + part * kChunkBytes;
     return offset(row, byte / kChunkBytes, row_pitch) + byte % kChunkBytes;
   }
 };
 
 /// Coordinate of value v (0..3, two per register) that lane t of a group holds for product `half` of a step.
 /// Values 0 and 1 are the first register of the second operand, 2 and 3 the second.
-WHIMBREL_HOST_DEVICE constexpr unsigned step_coordinate(unsigned step, unsigned half, unsigned t, unsigned v) {
+WHIMBREL_HOST_DEVICE constexpr unsigned step_coordinate(unsigned step, unsigned half, unsigned t,
+                                                        unsigned v) {
   return step * kStepDepth + 8 * t + 4 * half + v;
 }
 

@@ -36,8 +36,7 @@ struct TokenOperand<__half> {
   static constexpr bool kLow = false;
   static __device__ void load(const unsigned char* tile, unsigned row, unsigned step, unsigned t,
                               unsigned pitch, Operand& high, Operand&) {
-    const uint4 v =
-        *reinterpret_cast<const uint4*>(tile + TokenRows<2>::lane_offset(row, step, t, 0, pitch));
+    const uint4 v = *reinterpret_cast<const uint4*>(tile + TokenRows<2>::lane_offset(row, step, t, 0, pitch));
     high.word[0] = v.x, high.word[1] = v.y, high.word[2] = v.z, high.word[3] = v.w;
   }
   static __device__ float widen(const __half* p, float) { return __half2float(*p); }
@@ -48,8 +47,7 @@ struct TokenOperand<std::int8_t> {
   static constexpr bool kLow = false;
   static __device__ void load(const unsigned char* tile, unsigned row, unsigned step, unsigned t,
                               unsigned pitch, Operand& high, Operand&) {
-    const uint2 v =
-        *reinterpret_cast<const uint2*>(tile + TokenRows<1>::lane_offset(row, step, t, 0, pitch));
+    const uint2 v = *reinterpret_cast<const uint2*>(tile + TokenRows<1>::lane_offset(row, step, t, 0, pitch));
     // With its sign bit turned over, byte b is the half 0x6400 + b, which is 1024 + b: exact.
     const std::uint32_t words[2] = {v.x ^ 0x80808080u, v.y ^ 0x80808080u};
     for (unsigned i = 0; i < 4; ++i) {

@@ -60,9 +60,8 @@ class DeviceBytes {
 inline float widen_half(std::uint16_t half) {
   const int exponent = half >> 10 & 31;
   const int significand = half & 1023;
-  const float magnitude = exponent == 0
-                              ? std::ldexp(static_cast<float>(significand), -24)
-                              : std::ldexp(static_cast<float>(significand + 1024), exponent - 25);
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(significand), -24)
+                                        : std::ldexp(static_cast<float>(significand + 1024), exponent - 25);
   return half >> 15 != 0 ? -magnitude : magnitude;
 }
 
@@ -85,7 +84,9 @@ class Sets {
     };
     for (std::size_t r = 0; r < rows; ++r) {
       const float draw = uniform();
-      const float size = kind != Kind::kSpread ? 0.25f : draw < -0.6f ? 0 : std::ldexp(1.0f, static_cast<int>(draw * 12));
+      const float size = kind != Kind::kSpread ? 0.25f
+                         : draw < -0.6f        ? 0
+                                               : std::ldexp(1.0f, static_cast<int>(draw * 12));
       for (std::size_t i = 0; i < dim; ++i) values_[r * dim + i] = uniform() * size;
       if (kind == Kind::kDuplicates && r > 0 && draw > 0)
         std::copy_n(&values_[(r - 1) * dim], dim, &values_[r * dim]);

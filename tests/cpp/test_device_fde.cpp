@@ -109,7 +109,8 @@ TEST_CASE("encodings of the GPU have the cells of the CPU and its coordinates up
 
 TEST_CASE("the encoder of the GPU refuses what it cannot do") {
   if (!have_device()) return;
-  CHECK_THROWS_AS(cuda::FdeEncoder(make_params(128, 10, 2, FdeProjection::kCountSketch, 4)), std::length_error);
+  CHECK_THROWS_AS(cuda::FdeEncoder(make_params(128, 10, 2, FdeProjection::kCountSketch, 4)),
+                  std::length_error);
   const cuda::FdeEncoder encoder(make_params(128, 5, 2, FdeProjection::kCountSketch, 4, 32));
   const DeviceBytes out(100000);
   const Sets sets({3, 4}, 128, 0, TokenType::kFloat32, Kind::kPlain, 1);
@@ -117,7 +118,8 @@ TEST_CASE("the encoder of the GPU refuses what it cannot do") {
   const Sets codes({3, 4}, 128, 0, TokenType::kInt8, Kind::kPlain, 1);
   const cuda::FdeDeviceOutput none, floats = {out.as<float>(), nullptr, nullptr};
   const std::size_t bytes = encoder.workspace_bytes(1);
-  CHECK(encoder.launch_documents(sets.device(), none, out.as<void>(), bytes, nullptr) == cudaErrorInvalidValue);
+  CHECK(encoder.launch_documents(sets.device(), none, out.as<void>(), bytes, nullptr) ==
+        cudaErrorInvalidValue);
   CHECK(encoder.launch_documents(sets.device(), floats, nullptr, 0, nullptr) == cudaErrorInvalidValue);
   CHECK(encoder.launch_documents(narrow.device(), floats, out.as<void>(), bytes, nullptr) ==
         cudaErrorInvalidValue);

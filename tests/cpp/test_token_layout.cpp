@@ -40,8 +40,7 @@ void check_rows() {
           for (unsigned v = 0; v < 8; ++v) {
             const unsigned coordinate = step_coordinate(step, v / 4, t, v % 4);
             const unsigned byte = coordinate * static_cast<unsigned>(kBytes);
-            const unsigned expected =
-                Rows::offset(row, byte / kChunkBytes, pitch) + byte % kChunkBytes;
+            const unsigned expected = Rows::offset(row, byte / kChunkBytes, pitch) + byte % kChunkBytes;
             const unsigned in_lane = v * static_cast<unsigned>(kBytes);
             CHECK(Rows::lane_offset(row, step, t, in_lane / kChunkBytes, pitch) + in_lane % kChunkBytes ==
                   expected);
@@ -62,7 +61,8 @@ void check_rows() {
   }
 }
 
-TEST_CASE("token rows in shared memory: each coordinate in one place, where its lane looks, without conflicts") {
+TEST_CASE(
+    "token rows in shared memory: each coordinate in one place, where its lane looks, without conflicts") {
   check_rows<1>();
   check_rows<2>();
   check_rows<4>();
@@ -129,8 +129,8 @@ float unit_product(const std::vector<double>& a, const std::vector<double>& b, s
 TEST_CASE("the bound of a product holds for units that cut off, whatever the values") {
   std::uint64_t index = 0;
   const auto uniform = [&] {
-    return static_cast<double>(static_cast<std::int32_t>(
-               random_bits(7, RandomPurpose::kInsertionOrder, index++) >> 32)) *
+    return static_cast<double>(
+               static_cast<std::int32_t>(random_bits(7, RandomPurpose::kInsertionOrder, index++) >> 32)) *
            0x1p-31;
   };
   for (const std::size_t dim : {32u, 128u, 768u})

@@ -100,7 +100,9 @@ CountSketch draw_final_sketch(const FdeParams& params, std::size_t length) {
 FdeRandomObjects draw_random_objects(const FdeParams& params) {
   FdeRandomObjects objects;
   objects.planes = draw_hyperplanes(params);
-  const auto append = [](auto& all, const auto& values) { all.insert(all.end(), values.begin(), values.end()); };
+  const auto append = [](auto& all, const auto& values) {
+    all.insert(all.end(), values.begin(), values.end());
+  };
   for (std::uint32_t r = 0; r < params.r_reps; ++r) {
     if (params.projection == FdeProjection::kSign) append(objects.signs, draw_signs(params, r));
     if (params.projection == FdeProjection::kCountSketch) {
@@ -110,7 +112,8 @@ FdeRandomObjects draw_random_objects(const FdeParams& params) {
     }
   }
   if (params.d_final > 0) {
-    CountSketch sketch = draw_final_sketch(params, (std::size_t{params.r_reps} << params.k_sim) * params.d_proj);
+    CountSketch sketch =
+        draw_final_sketch(params, (std::size_t{params.r_reps} << params.k_sim) * params.d_proj);
     objects.final_bucket = std::move(sketch.bucket);
     objects.final_negative = std::move(sketch.negative);
   }

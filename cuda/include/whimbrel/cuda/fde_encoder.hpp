@@ -17,7 +17,8 @@ namespace whimbrel::cuda {
 struct FdeDeviceOutput {
   float* f32 = nullptr;
   std::uint16_t* f16 = nullptr;  ///< rounded to nearest even
-  /// If not null: the cell of each token in each repetition, (r_reps, tokens.rows), as FdeEncoder::partitions.
+  /// If not null: the cell of each token in each repetition, (r_reps, tokens.rows), as
+  /// FdeEncoder::partitions.
   std::uint32_t* partitions = nullptr;
 };
 
