@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "prepare.cuh"
@@ -38,11 +39,13 @@ __device__ float bell(unsigned long long i) {
 }
 
 /// Around `n_centers` centers, or around the origin where that is 0.
-__global__ void draw(float* out, std::size_t n, std::size_t dim, unsigned long long seed, unsigned n_centers) {
+__global__ void draw(float* out, std::size_t n, std::size_t dim, unsigned long long seed,
+                     unsigned n_centers) {
   for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < n * dim;
        i += std::size_t{gridDim.x} * blockDim.x) {
     float x = bell((seed << 40) + i);
-    if (n_centers > 0) x = 0.5f * x + bell((99ull << 40) + hashed(i / dim + (seed << 40)) % n_centers * dim + i % dim);
+    if (n_centers > 0)
+      x = 0.5f * x + bell((99ull << 40) + hashed(i / dim + (seed << 40)) % n_centers * dim + i % dim);
     out[i] = x;
   }
 }
@@ -72,14 +75,14 @@ struct Vectors {
   DeviceBuffer buffer;
   DeviceRows rows;
   Vectors(std::size_t n, std::size_t dim, unsigned long long seed, unsigned n_centers = 0)
-      : buffer(n * dim * sizeof(float)),
-        rows(buffer.data(), ElementType::kF32, n, dim, dim) {
+      : buffer(n * dim * sizeof(float)), rows(buffer.data(), ElementType::kF32, n, dim, dim) {
     draw<<<2048, 256>>>(buffer.data<float>(), n, dim, seed, n_centers);
     check(cudaDeviceSynchronize(), "drawing vectors");
   }
 };
 
-void bench_search(const char* name, const DeviceMatrix& data, const DeviceRows& queries, const KnnOptions& options) {
+void bench_search(const char* name, const DeviceMatrix& data, const DeviceRows& queries,
+                  const KnnOptions& options) {
   const std::size_t n = queries.rows * options.k;
   const DeviceBuffer ids(n * 8), distances(n * 4), stats(sizeof(KnnStats)),
       workspace(knn_workspace_bytes(data, queries.rows, options));
@@ -92,13 +95,15 @@ void bench_search(const char* name, const DeviceMatrix& data, const DeviceRows& 
   check(cudaMemcpy(&s, stats.data(), sizeof s, cudaMemcpyDeviceToHost), "cudaMemcpy");
   const double pairs = static_cast<double>(queries.rows) * static_cast<double>(data.rows().rows) *
                        (options.scope == KnnScope::kEarlier ? 0.5 : 1.0);
-  std::printf("search %-10s n %8zu d %4zu q %7zu k %4zu: %9.3f ms %7.1f TFLOP/s, %7.1f GB/s of fp16 rows, certified %llu of %zu, "
-              "%.1f candidates, workspace %.0f MB\n",
-              name, data.rows().rows, data.rows().cols, queries.rows, options.k, ms,
-              2 * pairs * static_cast<double>(data.rows().cols) / ms * 1e-9,
-              static_cast<double>(data.rows().rows) * static_cast<double>(data.operand().depth) * 2 / ms * 1e-6,
-              s.certified, queries.rows, static_cast<double>(s.candidates) / static_cast<double>(queries.rows),
-              static_cast<double>(workspace.bytes()) * 1e-6);
+  std::printf(
+      "search %-10s n %8zu d %4zu q %7zu k %4zu: %9.3f ms %7.1f TFLOP/s, %7.1f GB/s of fp16 rows, certified "
+      "%llu of %zu, "
+      "%.1f candidates, workspace %.0f MB\n",
+      name, data.rows().rows, data.rows().cols, queries.rows, options.k, ms,
+      2 * pairs * static_cast<double>(data.rows().cols) / ms * 1e-9,
+      static_cast<double>(data.rows().rows) * static_cast<double>(data.operand().depth) * 2 / ms * 1e-6,
+      s.certified, queries.rows, static_cast<double>(s.candidates) / static_cast<double>(queries.rows),
+      static_cast<double>(workspace.bytes()) * 1e-6);
   std::fflush(stdout);
 }
 
@@ -114,8 +119,8 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
   change(plan);
   const std::size_t padded = (q + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer values(padded * operand.depth * 2), rows(q * data.rows().cols * 4), slack(q * 4),
-      list(q * 4), count(4), groups(q * plan.groups() * 4), spans(q * plan.spans() * 4), ids(q * options.k * 8),
-      distances(q * options.k * 4), stats(sizeof(KnnStats));
+      list(q * 4), count(4), groups(q * plan.groups() * 4), spans(q * plan.spans() * 4),
+      ids(q * options.k * 8), distances(q * options.k * 4), stats(sizeof(KnnStats));
   const Minima minima{groups.data<float>(), spans.data<float>()};
   SettleTask task{};
   task.data = data.rows();
@@ -132,21 +137,24 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
   const double prepare = median_ms([&] {
     check(prepare_queries(queries, padded, operand, data.metric(), true, task.queries, nullptr), "prepare");
   });
-  const double scan = median_ms([&] {
-    check(launch_scan(plan, operand, task.queries.values, q, 0, minima, 0, nullptr), "scan");
-  });
+  const double scan = median_ms(
+      [&] { check(launch_scan(plan, operand, task.queries.values, q, 0, minima, 0, nullptr), "scan"); });
   const double settled = settle ? median_ms([&] {
     check(cudaMemsetAsync(count.data(), 0, 4), "cudaMemset");
     check(launch_settle(task, plan, minima, nullptr), "settle");
-  }) : 0;
-  const double flop = 2.0 * static_cast<double>(q) * static_cast<double>(n) * static_cast<double>(data.rows().cols);
-  std::printf("stages %-14s G %2u item %2u span %u n %8zu d %4zu q %6zu k %4zu: prepare %.3f scan %8.3f ms (%6.1f TFLOP/s) settle %8.3f ms\n",
-              name, plan.group, plan.item_tiles, plan.layout.span_tiles, n, data.rows().cols, q, options.k,
-              prepare, scan, flop / scan * 1e-9, settled);
+  })
+                                : 0;
+  const double flop =
+      2.0 * static_cast<double>(q) * static_cast<double>(n) * static_cast<double>(data.rows().cols);
+  std::printf(
+      "stages %-14s G %2u item %2u span %u n %8zu d %4zu q %6zu k %4zu: prepare %.3f scan %8.3f ms (%6.1f "
+      "TFLOP/s) settle %8.3f ms\n",
+      name, plan.group, plan.item_tiles, plan.layout.span_tiles, n, data.rows().cols, q, options.k, prepare,
+      scan, flop / scan * 1e-9, settled);
   std::fflush(stdout);
 }
 
-void variants(std::size_t dim) {
+void variants(std::size_t dim, bool hopper) {
   constexpr std::size_t kRows = 1000000, kQueries = 3584;
   const Vectors rows(kRows, dim, 1), queries(kQueries, dim, 2);
   const DeviceMatrix data(rows.rows, Metric::kL2, nullptr);
@@ -159,14 +167,23 @@ void variants(std::size_t dim) {
       set_runs(plan, kQueries, kRows, static_cast<std::size_t>(processors));
     };
   };
-  for (const std::size_t k : {10u, 100u})
+  std::vector<std::pair<ScanKernel, const char*>> kernels = {{ScanKernel::kSmall, "small"},
+                                                             {ScanKernel::kStreamed, "streamed"}};
+  if (dim <= 256) kernels.push_back({ScanKernel::kResident, "resident"});
+  if (hopper) {
+    kernels = {{ScanKernel::kHopperStreamed, "hopper stream"}};
+    if (dim <= 256) kernels.push_back({ScanKernel::kHopperFree, "hopper free"});
+    if (dim <= 256) kernels.push_back({ScanKernel::kHopperResident, "hopper turns"});
+  }
+  for (const auto& [kernel, name] : kernels)
     for (const unsigned group : {16u, 8u, 4u}) {
-      if (dim <= 256) bench_stages(data, queries.rows, {.k = k}, with(ScanKernel::kResident, group), "resident");
-      bench_stages(data, queries.rows, {.k = k}, with(ScanKernel::kStreamed, group), "streamed", dim > 256);
+      const bool best = kernel == kernels.back().first;
+      bench_stages(data, queries.rows, {.k = 10}, with(kernel, group), name, best && !hopper);
+      if (best && !hopper) bench_stages(data, queries.rows, {.k = 100}, with(kernel, group), name);
+      if (best && !hopper && group < 16)
+        bench_stages(data, queries.rows, {.k = 1000}, with(kernel, group), name);
+      if (kernel == ScanKernel::kSmall) break;
     }
-  bench_stages(data, queries.rows, {.k = 10}, with(ScanKernel::kSmall, 16), "small", false);
-  bench_stages(data, queries.rows, {.k = 1000}, with(dim <= 256 ? ScanKernel::kResident : ScanKernel::kStreamed, 4), "k1000");
-  bench_stages(data, queries.rows, {.k = 1000}, with(dim <= 256 ? ScanKernel::kResident : ScanKernel::kStreamed, 8), "k1000");
 }
 
 void searches(std::size_t dim) {
@@ -204,8 +221,9 @@ void graph(std::size_t n, std::size_t dim) {
 void copy_bandwidth() {
   constexpr std::size_t kBytes = std::size_t{2} << 30;
   const DeviceBuffer from(kBytes), to(kBytes);
-  const double ms = median_ms(
-      [&] { check(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice), "cudaMemcpyAsync"); });
+  const double ms = median_ms([&] {
+    check(cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice), "cudaMemcpyAsync");
+  });
   std::printf("copy: %.0f GB/s\n", 2 * static_cast<double>(kBytes) / ms * 1e-6);
 }
 
@@ -222,10 +240,13 @@ int run(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
   const std::vector<std::size_t> dims = {128, 384, 768};
   if (what == "--variants" || what == "all")
-    for (const std::size_t dim : dims) variants(dim);
+    for (const std::size_t dim : dims) variants(dim, false);
+  if ((what == "--hopper" || what == "all") && hopper_available(0))
+    for (const std::size_t dim : dims) variants(dim, true);
   if (what == "--searches" || what == "all")
     for (const std::size_t dim : dims) searches(dim);
-  if (what == "--graph" || what == "all") graph(argc > 2 ? static_cast<std::size_t>(std::stoul(argv[2])) : 300000, 128);
+  if (what == "--graph" || what == "all")
+    graph(argc > 2 ? static_cast<std::size_t>(std::stoul(argv[2])) : 300000, 128);
   return 0;
 }
 

@@ -115,4 +115,56 @@ WHIMBREL_HOST_DEVICE constexpr unsigned power_of_two(unsigned n) {
   return p;
 }
 
+/// The most keys offered between two calls of TopKeys::settle, at least k, and the room for keys.
+inline constexpr unsigned kTopRound = 1024, kTopRoom = 2 * kTopRound;
+
+/// The k smallest of a stream of keys, by a block: a buffer that is sorted and cut before it can overflow.
+template <class Block>
+class TopKeys {
+ public:
+  /// @param keys   kTopRoom of them, shared by the block
+  /// @param count  shared by the block
+  WHIMBREL_HOST_DEVICE TopKeys(Block& block, std::uint64_t* keys, std::uint32_t* count, unsigned k)
+      : block_(block), keys_(keys), count_(count), k_(k) {}
+
+  WHIMBREL_HOST_DEVICE void start() {
+    if (block_.thread() == 0) *count_ = 0;
+    bound_ = kUnranked;
+    block_.sync();
+  }
+  /// By any threads, in any order.
+  WHIMBREL_HOST_DEVICE void offer(std::uint64_t key) {
+    if (key < bound_) keys_[block_.add(count_, 1u)] = key;
+  }
+  WHIMBREL_HOST_DEVICE void settle() {
+    block_.sync();
+    const unsigned n = *count_;
+    block_.sync();  // nobody offers more before all have seen the number
+    if (n > kTopRoom - kTopRound || (bound_ == kUnranked && n > k_)) cut();
+  }
+  /// The number of keys, at most k, which are sorted.
+  WHIMBREL_HOST_DEVICE unsigned finish() {
+    cut();
+    return *count_;
+  }
+
+ private:
+  WHIMBREL_HOST_DEVICE void cut() {
+    block_.sync();
+    const unsigned n = *count_;
+    const unsigned padded = power_of_two(n);
+    for (unsigned i = n + block_.thread(); i < padded; i += block_.threads()) keys_[i] = kUnranked;
+    sort_keys(block_, keys_, padded);
+    if (n >= k_) bound_ = keys_[k_ - 1];
+    if (block_.thread() == 0) *count_ = n < k_ ? n : k_;
+    block_.sync();
+  }
+
+  Block& block_;
+  std::uint64_t* keys_;
+  std::uint32_t* count_;
+  unsigned k_;
+  std::uint64_t bound_ = kUnranked;
+};
+
 }  // namespace whimbrel::cuda

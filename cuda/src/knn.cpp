@@ -34,8 +34,8 @@ Chunk lay_out(void* workspace, const ScanPlan& plan, const DeviceMatrix& data, s
   const std::size_t minima = n * (plan.groups() + plan.spans());
   const std::size_t room = minima * sizeof(float) / (n * k * sizeof(std::uint64_t));
   Chunk chunk{};
-  chunk.segments = static_cast<unsigned>(
-      std::clamp<std::size_t>(std::min(room, rows / kSegmentRows), 1, kMaxSegments));
+  chunk.segments =
+      static_cast<unsigned>(std::clamp<std::size_t>(std::min(room, rows / kSegmentRows), 1, kMaxSegments));
   Arena arena(workspace);
   chunk.queries.values = arena.take<__half>(round_up(n, plan.tile_rows) * data.operand().depth);
   chunk.queries.rows = arena.take<float>(n * data.rows().cols);

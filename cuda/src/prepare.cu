@@ -25,8 +25,8 @@ unsigned blocks_for(std::size_t n_warps) {
   return static_cast<unsigned>(std::clamp<std::size_t>((n_warps + kWarps - 1) / kWarps, 1, kMaxBlocks));
 }
 
-/// The power of two that brings a norm to [2^9, 2^10): the values' squares stay far from the ends of fp16, and
-/// queries may be 64 times as long.
+/// The power of two that brings a norm to [2^9, 2^10): the values' squares stay far from the ends of fp16,
+/// and queries may be 64 times as long.
 __host__ __device__ double scale_for(double norm) { return norm > 0 ? ldexp(1.0, 9 - ilogb(norm)) : 1.0; }
 
 __device__ double sum_of_warp(double value) {
@@ -38,8 +38,8 @@ __device__ void maximum(unsigned long long* place, double value) {
   atomicMax(place, static_cast<unsigned long long>(__double_as_longlong(value)));
 }
 
-/// The norm by which the CPU divides, with its bits: products of floats are exact in double, so only the order
-/// of the sums matters. Valid in all lanes.
+/// The norm by which the CPU divides, with its bits: products of floats are exact in double, so only the
+/// order of the sums matters. Valid in all lanes.
 template <class T>
 __device__ double cpu_norm(const T* row, std::size_t dim, unsigned lane) {
   double sum = 0;
@@ -48,13 +48,12 @@ __device__ double cpu_norm(const T* row, std::size_t dim, unsigned lane) {
       const double x = to_float(row[i]);
       sum += x * x;
     }
-  for (unsigned half = kNormChains / 2; half > 0; half /= 2)
-    sum += __shfl_down_sync(kAllLanes, sum, half);
+  for (unsigned half = kNormChains / 2; half > 0; half /= 2) sum += __shfl_down_sync(kAllLanes, sum, half);
   return __dsqrt_rn(__shfl_sync(kAllLanes, sum, 0));
 }
 
-/// The mean of a sample of the rows, rounded to a multiple of a power of two that is small against the spread:
-/// centered integers stay integers, which fp16 often keeps as they are. Any center is correct.
+/// The mean of a sample of the rows, rounded to a multiple of a power of two that is small against the
+/// spread: centered integers stay integers, which fp16 often keeps as they are. Any center is correct.
 __global__ void __launch_bounds__(kCenterThreads) find_center(DeviceRows rows, double* means, float* center) {
   __shared__ double variance[kCenterThreads];
   const std::size_t step = rows.rows / kCenterSample > 0 ? rows.rows / kCenterSample : 1;
@@ -125,13 +124,33 @@ __device__ __half round_value(double value, double& lost) {
   return rounded;
 }
 
+/// A row of an operand in memory.
+class OperandRow {
+ public:
+  __device__ OperandRow(__half* operand, std::size_t row, std::size_t depth)
+      : operand_(reinterpret_cast<unsigned char*>(operand)), row_(row), steps_(depth / kDepthStep) {}
+  /// Values j and j + 1, j even.
+  __device__ void set(std::size_t j, __half2 pair) const {
+    constexpr unsigned kPerChunk = kChunkBytes / 2;
+    unsigned char* chunk = operand_ + operand_offset(row_, j / kPerChunk, steps_);
+    reinterpret_cast<__half2*>(chunk)[j % kPerChunk / 2] = pair;
+  }
+  __device__ void clear(unsigned lane) const {
+    for (std::size_t j = 2 * lane; j < steps_ * kDepthStep; j += 2 * kLanes) set(j, __half2{});
+  }
+
+ private:
+  unsigned char* operand_;
+  std::size_t row_, steps_;
+};
+
 /// fp16 values of one row of `dim` values given by value(j), already centered and scaled, by a warp; sums of
 /// squares in all lanes.
 struct RowSquares {
   double norm, lost;
 };
 template <class Value>
-__device__ RowSquares write_operand(__half* out, std::size_t dim, std::size_t depth, unsigned lane,
+__device__ RowSquares write_operand(const OperandRow& out, std::size_t dim, std::size_t depth, unsigned lane,
                                     Value value) {
   double norm = 0, lost = 0;
   for (std::size_t j = 2 * lane; j < depth; j += 2 * kLanes) {
@@ -140,7 +159,7 @@ __device__ RowSquares write_operand(__half* out, std::size_t dim, std::size_t de
     __half2 pair;
     pair.x = round_value(x, lost);
     pair.y = round_value(y, lost);
-    *reinterpret_cast<__half2*>(out + j) = pair;
+    out.set(j, pair);
   }
   return {sum_of_warp(norm), sum_of_warp(lost)};
 }
@@ -162,10 +181,9 @@ __global__ void __launch_bounds__(kBlockThreads) write_rows(OperandTask task, Ro
   double norm = 0, lost = 0, bias = 0;
   for (std::size_t i = std::size_t{blockIdx.x} * kWarps + threadIdx.x / kLanes; i < task.padded_rows;
        i += n_warps) {
-    __half* out = task.values + i * task.depth;
+    const OperandRow out(task.values, i, task.depth);
     if (i >= task.rows.rows) {
-      for (std::size_t j = 2 * lane; j < task.depth; j += 2 * kLanes)
-        *reinterpret_cast<__half2*>(out + j) = __half2{};
+      out.clear(lane);
       if (lane == 0) task.bias[i] = std::numeric_limits<float>::infinity();
       continue;
     }
@@ -209,7 +227,7 @@ __global__ void __launch_bounds__(kBlockThreads) write_queries(QueryTask task) {
   const unsigned lane = threadIdx.x % kLanes;
   const std::size_t i = std::size_t{blockIdx.x} * kWarps + threadIdx.x / kLanes;
   if (i >= task.padded) return;
-  __half* out = task.out.values + i * task.depth;
+  const OperandRow out(task.out.values, i, task.depth);
   const std::size_t dim = task.queries.cols;
   bool finite = true;
   double norm = 0;
@@ -225,8 +243,7 @@ __global__ void __launch_bounds__(kBlockThreads) write_queries(QueryTask task) {
     });
   finite = __all_sync(kAllLanes, finite);
   if (i >= task.queries.rows || !finite) {
-    for (std::size_t j = 2 * lane; j < task.depth; j += 2 * kLanes)
-      *reinterpret_cast<__half2*>(out + j) = __half2{};
+    out.clear(lane);
     if (i < task.queries.rows && lane == 0) task.out.slack[i] = std::numeric_limits<float>::quiet_NaN();
     return;
   }
@@ -258,7 +275,8 @@ __global__ void __launch_bounds__(kBlockThreads) write_queries(QueryTask task) {
 
 cudaError_t prepare_rows(const DeviceRows& rows, const RowOperand& out, std::size_t padded, std::size_t depth,
                          cudaStream_t stream) {
-  if (const cudaError_t code = cudaMemsetAsync(out.summary, 0, sizeof(RowSummary), stream); code != cudaSuccess)
+  if (const cudaError_t code = cudaMemsetAsync(out.summary, 0, sizeof(RowSummary), stream);
+      code != cudaSuccess)
     return code;
   if (out.center != nullptr) find_center<<<1, kCenterThreads, 0, stream>>>(rows, out.means, out.center);
   measure_rows<<<blocks_for(rows.rows), kBlockThreads, 0, stream>>>(rows, out.center, out.norms, out.summary);

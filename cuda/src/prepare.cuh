@@ -35,9 +35,10 @@ double operand_scale(const RowSummary& summary, Metric metric);
 
 /// Where prepared queries go: what the scan and the settling read.
 struct QueryOperand {
-  __half* values;  ///< (padded, depth), negated: the matrix unit adds the product to the bias
-  float* rows;     ///< (n, dim) canonical rows
-  float* slack;    ///< (n,) how far above the k-th score a neighbor's can be; +inf: scan instead; NaN: refuse
+  __half*
+      values;   ///< (padded, depth), at operand_offset, negated: the matrix unit adds the product to the bias
+  float* rows;  ///< (n, dim) canonical rows
+  float* slack;  ///< (n,) how far above the k-th score a neighbor's can be; +inf: scan instead; NaN: refuse
 };
 
 /// Enqueue the preparation of queries for a search in `data`, and of zeros up to `padded` queries.

@@ -1,16 +1,14 @@
 // The portable scan: mma.sync m16n8k16 in fp16 with float sums, operands brought by cp.async in a ring of
 // stages, minima taken in registers.
 //
-// A sum starts at the row's bias and the queries are negated, so that what the unit leaves is the score. A
-// block of threads goes through items: one tile of queries by a run of tiles of rows; items that differ in
-// the queries alone come side by side, so that the rows are read from memory once.
+// A sum starts at the row's bias and the queries are negated, so that what the unit leaves is the score.
 #include "scan.cuh"
 
 #include <algorithm>
 #include <limits>
 
-#include "lanes.cuh"
 #include "mma.cuh"
+#include "scan_kernel.cuh"
 
 namespace whimbrel::cuda {
 namespace {
@@ -34,27 +32,16 @@ using Streamed = Shape<4, 2, 4, false, 1>;
 using Narrow = Shape<1, 8, 3, false, 1>;
 using Small = Shape<2, 2, 3, false, 1>;
 
-struct ScanTask {
-  const __half* queries;
-  const __half* rows;
-  const float* bias;
-  unsigned depth;
-  unsigned steps;  ///< of kDepthStep
-  unsigned query_tiles, items_per_query_tile;
-  unsigned n_queries, first_row;
-  ScanPlan plan;
-  Minima out;
-};
-
-/// `rows` rows of one step of an operand into shared memory.
+/// A step of `kRows` rows of an operand into shared memory. `from`: the step's run of the first 64 rows.
 template <unsigned kRows, unsigned kThreads>
-__device__ void copy_step(unsigned to, const __half* from, unsigned depth) {
-  static_assert(kRows * kChunksPerRow % kThreads == 0);
+__device__ void copy_step(unsigned to, const unsigned char* from, unsigned steps) {
+  constexpr unsigned kChunks = kBlockBytes / kChunkBytes;
+  static_assert(kRows / 64 * kChunks % kThreads == 0);
 #pragma unroll
-  for (unsigned i = 0; i < kRows * kChunksPerRow / kThreads; ++i) {
+  for (unsigned i = 0; i < kRows / 64 * kChunks / kThreads; ++i) {
     const unsigned at = i * kThreads + threadIdx.x;
-    const unsigned row = at / kChunksPerRow, chunk = at % kChunksPerRow;
-    copy_async(to + swizzled(row, chunk), from + row * depth + chunk * (kChunkBytes / 2));
+    copy_async(to + at * kChunkBytes,
+               from + std::size_t{at / kChunks} * steps * kBlockBytes + at % kChunks * kChunkBytes);
   }
 }
 
@@ -106,19 +93,16 @@ __device__ inline void multiply_step(Sums& sums, unsigned left_at, unsigned righ
 /// Rows that a query must not find get the score +inf. `ahead`: number of the block's first row less that of
 /// the warp's first query.
 __device__ inline void mask(Sums& sums, KnnScope scope, int ahead, unsigned lane) {
-  constexpr int kRows = kWarpRows, kCols = kBlockCols;
-  if (ahead <= -kCols || (scope == KnnScope::kOthers && ahead >= kRows)) return;
+  if (!mask_touches(scope, ahead, kWarpRows)) return;
   const int own = ahead + static_cast<int>(block_column(lane, 0, 0)) - static_cast<int>(lane / 4);
 #pragma unroll
   for (unsigned m = 0; m < kTilesM; ++m)
 #pragma unroll
     for (unsigned n = 0; n < kTilesN; ++n)
 #pragma unroll
-      for (unsigned r = 0; r < 4; ++r) {
-        const int x = own + static_cast<int>(n * 8 + r % 2) - static_cast<int>(m * 16 + r / 2 * 8);
-        if (scope == KnnScope::kEarlier ? x >= 0 : x == 0)
+      for (unsigned r = 0; r < 4; ++r)
+        if (masked(scope, own + static_cast<int>(n * 8 + r % 2) - static_cast<int>(m * 16 + r / 2 * 8)))
           sums[m][n][r] = std::numeric_limits<float>::infinity();
-      }
 }
 
 template <class S>
@@ -130,38 +114,34 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
   const unsigned resident = ring + S::kStages * S::kStageBytes;
   const unsigned left_lane = warp_m * kWarpRows * kStepBytes + swizzled(left_row(lane), left_chunk(lane));
   const unsigned right_lane = warp_n * kBlockCols * kStepBytes + swizzled(right_row(lane), right_chunk(lane));
-  const unsigned item_tiles = task.plan.item_tiles;
   const unsigned n_items = task.items_per_query_tile * task.query_tiles;
-  const unsigned per_block = groups_per_block(task.plan.group), per_thread = per_block / 4;
   const std::size_t n_groups = task.plan.groups(), n_spans = task.plan.spans();
+  // Bytes of a tile's rows and of its queries, all steps.
+  const std::size_t tile_bytes = std::size_t{S::kCols / 64} * task.steps * kBlockBytes;
+  const std::size_t query_tile_bytes = std::size_t{S::kRows / 64} * task.steps * kBlockBytes;
 
-  for (unsigned item = blockIdx.x; item < n_items; item += gridDim.x) {
-    const unsigned query_tile = item % task.query_tiles;
-    const unsigned first_query = query_tile * S::kRows;
-    const unsigned first_tile = item / task.query_tiles * item_tiles;
-    const auto all_tiles = static_cast<unsigned>(task.plan.tiles_for(task.first_row, query_tile));
-    if (first_tile >= all_tiles) continue;
-    const unsigned n_tiles = min(item_tiles, all_tiles - first_tile);
-    const unsigned n_steps = n_tiles * task.steps;
-
-    const __half* queries = task.queries + first_query * task.depth;
+  for (unsigned number = blockIdx.x; number < n_items; number += gridDim.x) {
+    const ScanItem item(task, number);
+    if (item.n_tiles == 0) continue;
+    const unsigned n_steps = item.n_tiles * task.steps;
+    const unsigned char* queries = task.queries + item.query_tile * query_tile_bytes;
     // What the next step loads.
-    const __half* rows = task.rows + std::size_t{first_tile} * S::kCols * task.depth;
-    const float* bias = task.bias + std::size_t{first_tile} * S::kCols;
+    const unsigned char* rows = task.rows + item.first_tile * tile_bytes;
+    const float* bias = task.bias + std::size_t{item.first_tile} * S::kCols;
     unsigned load_k = 0, loaded = 0;
     const auto load_next = [&] {
       if (loaded < n_steps) {
         const unsigned stage = ring + loaded % S::kStages * S::kStageBytes;
-        copy_step<S::kCols, S::kThreads>(stage, rows + load_k * kDepthStep, task.depth);
+        copy_step<S::kCols, S::kThreads>(stage, rows + load_k * kBlockBytes, task.steps);
         if (load_k == 0 && threadIdx.x < S::kBiasBytes / kChunkBytes)
           copy_async(stage + S::kRightBytes + threadIdx.x * kChunkBytes, bias + threadIdx.x * 4);
         if constexpr (!S::kResident)
           copy_step<S::kRows, S::kThreads>(stage + S::kRightBytes + S::kBiasBytes,
-                                           queries + load_k * kDepthStep, task.depth);
+                                           queries + load_k * kBlockBytes, task.steps);
         ++loaded;
         if (++load_k == task.steps) {
           load_k = 0;
-          rows += S::kCols * task.depth;
+          rows += tile_bytes;
           bias += S::kCols;
         }
       }
@@ -171,7 +151,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
     __syncthreads();  // everyone is done with the last item
     if constexpr (S::kResident)
       for (unsigned k = 0; k < task.steps; ++k)
-        copy_step<S::kRows, S::kThreads>(resident + k * S::kLeftBytes, queries + k * kDepthStep, task.depth);
+        copy_step<S::kRows, S::kThreads>(resident + k * S::kLeftBytes, queries + k * kBlockBytes, task.steps);
 #pragma unroll
     for (unsigned s = 0; s + 1 < S::kStages; ++s) load_next();
 
@@ -188,47 +168,31 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
         start_sums(sums,
                    reinterpret_cast<const float*>(shared + offset + S::kRightBytes) + warp_n * kBlockCols,
                    lane);
-      const unsigned left = S::kResident ? resident + k * S::kLeftBytes : stage + S::kRightBytes + S::kBiasBytes;
+      const unsigned left =
+          S::kResident ? resident + k * S::kLeftBytes : stage + S::kRightBytes + S::kBiasBytes;
       multiply_step(sums, left + left_lane, stage + right_lane);
       if (++k < task.steps) continue;
       k = 0;
 
       // The scores of a tile are complete.
-      const unsigned block = (first_tile + tile) * S::kWarpsN + warp_n;
-      const unsigned query = first_query + warp_m * kWarpRows;
-      if (task.plan.scope != KnnScope::kAll)
-        mask(sums, task.plan.scope,
-             static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query), lane);
+      const unsigned block = (item.first_tile + tile) * S::kWarpsN + warp_n;
+      const unsigned query = item.query_tile * S::kRows + warp_m * kWarpRows;
+      mask(sums, task.plan.scope,
+           static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query), lane);
       const bool span_begins = tile % task.plan.layout.span_tiles == 0;
-      const bool span_ends = tile + 1 == n_tiles || (tile + 1) % task.plan.layout.span_tiles == 0;
+      const bool span_ends = tile + 1 == item.n_tiles || (tile + 1) % task.plan.layout.span_tiles == 0;
 #pragma unroll
       for (unsigned m = 0; m < kTilesM; ++m)
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half) {
-          float p[4];
-#pragma unroll
-          for (unsigned j = 0; j < 4; ++j)
-            p[j] = fminf(fminf(sums[m][2 * j][2 * half], sums[m][2 * j][2 * half + 1]),
-                         fminf(sums[m][2 * j + 1][2 * half], sums[m][2 * j + 1][2 * half + 1]));
-          const float low = fminf(p[0], p[1]), high = fminf(p[2], p[3]), all = fminf(low, high);
+          const unsigned own = query + m * 16 + half * 8 + lane / 4;
           float& span = span_minima[2 * m + half];
-          span = span_begins ? all : fminf(span, all);
-          const unsigned q = query + m * 16 + half * 8 + lane / 4;
-          if (q < task.n_queries) {
-            float* out = task.out.groups + std::size_t{q} * n_groups + block * per_block + (lane & 3u) * per_thread;
-            if (per_thread == 1)
-              *out = all;
-            else if (per_thread == 2)
-              *reinterpret_cast<float2*>(out) = {low, high};
-            else
-              *reinterpret_cast<float4*>(out) = {p[0], p[1], p[2], p[3]};
-          }
-          if (span_ends) {
-            span = fminf(span, __shfl_xor_sync(kAllLanes, span, 1));
-            span = fminf(span, __shfl_xor_sync(kAllLanes, span, 2));
-            if (q < task.n_queries && (lane & 3u) == 0)
-              task.out.spans[std::size_t{q} * n_spans + task.plan.layout.span_of(first_tile + tile, warp_n)] = span;
-          }
+          write_minima(
+              task, n_groups, own, block, lane, [&](unsigned i) { return sums[m][i / 2][2 * half + i % 2]; },
+              span_begins, span);
+          if (span_ends)
+            write_span(task, n_spans, own, task.plan.layout.span_of(item.first_tile + tile, warp_n), lane,
+                       span);
         }
       ++tile;
     }
@@ -239,13 +203,14 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
 template <class S>
 cudaError_t launch(const ScanTask& task, int device, cudaStream_t stream) {
   const std::size_t bytes = S::shared_bytes(task.steps);
-  cudaError_t code = cudaFuncSetAttribute(scan<S>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                          static_cast<int>(bytes));
+  cudaError_t code =
+      cudaFuncSetAttribute(scan<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
   int processors = 0, blocks = 0;
   code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (code != cudaSuccess) return code;
-  code = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, scan<S>, static_cast<int>(S::kThreads), bytes);
+  code =
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, scan<S>, static_cast<int>(S::kThreads), bytes);
   if (code != cudaSuccess) return code;
   const unsigned items = task.items_per_query_tile * task.query_tiles;
   scan<S><<<std::min(items, static_cast<unsigned>(processors * std::max(blocks, 1))), S::kThreads, bytes,
@@ -272,6 +237,8 @@ void set_kernel(ScanPlan& plan, ScanKernel kernel) {
       return set_shape<Narrow>(plan);
     case ScanKernel::kSmall:
       return set_shape<Small>(plan);
+    default:
+      return set_hopper_shape(plan);
   }
 }
 
@@ -307,19 +274,17 @@ void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::si
   const std::size_t query_tiles = (n_queries + plan.tile_rows - 1) / plan.tile_rows;
   const std::size_t run = query_tiles * plan.tiles / (processors * kItemsPerProcessor);
   plan.layout.span_tiles = run >= 8 ? 8 : run >= 4 ? 4 : run >= 2 ? 2 : 1;
-  plan.item_tiles =
-      static_cast<unsigned>(std::clamp<std::size_t>(run, 1, kLongest)) / plan.layout.span_tiles *
-      plan.layout.span_tiles;
+  plan.item_tiles = static_cast<unsigned>(std::clamp<std::size_t>(run, 1, kLongest)) /
+                    plan.layout.span_tiles * plan.layout.span_tiles;
 }
 
 cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __half* queries,
                         std::size_t n_queries, std::size_t first_row, const Minima& out, int device,
                         cudaStream_t stream) {
   ScanTask task{};
-  task.queries = queries;
-  task.rows = data.values;
+  task.queries = reinterpret_cast<const unsigned char*>(queries);
+  task.rows = reinterpret_cast<const unsigned char*>(data.values);
   task.bias = data.bias;
-  task.depth = static_cast<unsigned>(data.depth);
   task.steps = static_cast<unsigned>(data.depth / kDepthStep);
   task.query_tiles = static_cast<unsigned>((n_queries + plan.tile_rows - 1) / plan.tile_rows);
   task.n_queries = static_cast<unsigned>(n_queries);
@@ -339,8 +304,15 @@ cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __h
       return launch<Narrow>(task, device, stream);
     case ScanKernel::kSmall:
       return launch<Small>(task, device, stream);
+    default:
+      break;
   }
-  return cudaErrorInvalidValue;
+  int shared = 0;
+  if (const cudaError_t code =
+          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+      code != cudaSuccess)
+    return code;
+  return launch_hopper_scan(task, static_cast<std::size_t>(shared), device, stream);
 }
 
 }  // namespace whimbrel::cuda

@@ -15,7 +15,7 @@ namespace whimbrel::cuda {
 
 /// Columns of one step of the main loop, of 2 bytes each: rows of 128 bytes in shared memory.
 inline constexpr unsigned kDepthStep = 64;
-inline constexpr unsigned kChunkBytes = 16;  ///< what cp.async and ldmatrix move
+inline constexpr unsigned kChunkBytes = 16;             ///< what cp.async and ldmatrix move
 inline constexpr unsigned kStepBytes = kDepthStep * 2;  ///< of one row
 inline constexpr unsigned kChunksPerRow = kStepBytes / kChunkBytes;
 /// Rows and columns of a warp's tile.
@@ -24,15 +24,25 @@ inline constexpr unsigned kThreadCols = 16;  ///< of a block, held by one thread
 /// Every operand is padded to this many rows: the widest tile.
 inline constexpr unsigned kRowPadding = 512;
 
-/// Byte offset of a chunk in a step's buffer. The exclusive or spreads the same chunk of 8 rows, which
+/// Byte offset of a chunk in a step's rows. The exclusive or spreads the same chunk of 8 rows, which
 /// ldmatrix reads at once, over all banks.
 WHIMBREL_HOST_DEVICE constexpr unsigned swizzled(unsigned row, unsigned chunk) {
   return row * kStepBytes + ((chunk ^ (row & 7u)) * kChunkBytes);
 }
-/// From the address of a chunk 0 or 1 to that of the chunk 2k further: chunks are told apart by bits alone, in
-/// a buffer aligned to a row.
+/// From the address of a chunk 0 or 1 to that of the chunk 2k further: chunks are told apart by bits alone,
+/// in a buffer aligned to a row.
 WHIMBREL_HOST_DEVICE constexpr unsigned deeper(unsigned address, unsigned k) {
   return address ^ (2 * k * kChunkBytes);
+}
+
+/// An operand lies in memory as it will lie in shared memory: blocks of 64 rows, in each its steps one after
+/// the other, so that a block of a step is a run of bytes.
+inline constexpr unsigned kBlockBytes = 64 * kStepBytes;
+/// Byte offset in an operand of a row's chunk, counted over all its steps.
+WHIMBREL_HOST_DEVICE constexpr std::size_t operand_offset(std::size_t row, std::size_t chunk,
+                                                          std::size_t steps) {
+  return (row / 64 * steps + chunk / kChunksPerRow) * kBlockBytes +
+         swizzled(static_cast<unsigned>(row % 64), static_cast<unsigned>(chunk % kChunksPerRow));
 }
 
 /// Row and chunk that a lane names to ldmatrix.x4 for an m16 x k16 tile of the left operand.

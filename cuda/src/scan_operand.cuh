@@ -13,7 +13,7 @@ namespace whimbrel::cuda {
 /// Row i of the operand is (x_i - center) * scale in fp16, zeros beyond `dim` and beyond `rows`. The bias is
 /// half its squared norm with kL2, 0 else, and +inf beyond `rows`: score = bias - product, smaller is nearer.
 struct ScanOperand {
-  const __half* values;  ///< (padded_rows, depth)
+  const __half* values;  ///< (padded_rows, depth), at operand_offset
   const float* bias;     ///< (padded_rows,)
   const double* norms;   ///< kCosine: (rows,) norms of the rows; canonical rows are divided by them
   const float* center;   ///< kL2: (dim,)

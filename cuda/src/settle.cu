@@ -1,11 +1,11 @@
 // Settling: of each query's minima those that can matter, of their rows those that can matter, of these the
 // canonical distances, sorted. One block per query.
 //
-// With E the bound of error_bound.hpp, at least k rows have canonical values of at most the k-th score + E, so
-// a neighbor's score is at most the k-th score + 2 E (the query's slack). The k-th smallest minimum of groups
-// is a bound of the k-th score, and the k-th smallest minimum of spans one of that. So each step keeps what
-// is within the slack of its own k-th and drops the rest, and nothing that is dropped is a neighbor, ties
-// included. Only where more is kept than there is room for, the query stays open.
+// With E the bound of error_bound.hpp, at least k rows have canonical values of at most the k-th score + E,
+// so a neighbor's score is at most the k-th score + 2 E (the query's slack). The k-th smallest minimum of
+// groups is a bound of the k-th score, and the k-th smallest minimum of spans one of that. So each step keeps
+// what is within the slack of its own k-th and drops the rest, and nothing that is dropped is a neighbor,
+// ties included. Only where more is kept than there is room for, the query stays open.
 #include "settle.cuh"
 
 #include <algorithm>
@@ -28,10 +28,10 @@ struct Room {
 };
 
 struct Kept {
-  std::uint32_t* bins;      // kBins
-  std::uint32_t* groups;    // rows / G
-  std::uint32_t* keys;      // rows
-  std::uint64_t* nearest;   // survivors
+  std::uint32_t* bins;     // kBins
+  std::uint32_t* groups;   // rows / G
+  std::uint32_t* keys;     // rows
+  std::uint64_t* nearest;  // survivors
 };
 
 __device__ std::uint32_t raised(std::uint32_t key, float slack) {
@@ -52,8 +52,8 @@ __device__ void for_groups(const ScanPlan& plan, std::size_t tiles, const float*
       const unsigned span = base + static_cast<unsigned>(__ffs(static_cast<int>(hits))) - 1;
       for (unsigned i = block.lane(); i < per_span; i += kLanes) {
         if (plan.layout.tile_of(span, i / per_block) >= tiles) continue;
-        const auto group = static_cast<unsigned>(plan.layout.block_of(span, i / per_block)) * per_block +
-                           i % per_block;
+        const auto group =
+            static_cast<unsigned>(plan.layout.block_of(span, i / per_block)) * per_block + i % per_block;
         f(ordered_key(groups[group]), group);
       }
     }
@@ -73,21 +73,25 @@ __device__ float add_product(float sum, const uint4& a, const uint4& b) {
   return sum;
 }
 
-/// The score of a row, by 8 lanes that call it together. Valid in all of them.
-__device__ float score(const __half* query, const __half* row, float bias, std::size_t depth, unsigned lane) {
-  constexpr unsigned kHalves = 8;  // of one load
+/// The score of a row less its bias, by 8 lanes that call it together. Valid in all of them.
+__device__ float product(const __half* queries, std::size_t query, const __half* rows, std::size_t row,
+                         std::size_t steps, unsigned lane) {
+  const auto* q = reinterpret_cast<const unsigned char*>(queries);
+  const auto* x = reinterpret_cast<const unsigned char*>(rows);
   float sum = 0;
 #pragma unroll 4
-  for (std::size_t j = lane * kHalves; j < depth; j += 8 * kHalves)
-    sum = add_product(sum, *reinterpret_cast<const uint4*>(query + j), *reinterpret_cast<const uint4*>(row + j));
-  for (unsigned half = 4; half > 0; half /= 2) sum += __shfl_xor_sync(kAllLanes, sum, half);
-  return bias + sum;
+  for (std::size_t chunk = lane; chunk < steps * kChunksPerRow; chunk += kChunksPerRow)
+    sum = add_product(sum, *reinterpret_cast<const uint4*>(q + operand_offset(query, chunk, steps)),
+                      *reinterpret_cast<const uint4*>(x + operand_offset(row, chunk, steps)));
+  for (unsigned half = kChunksPerRow / 2; half > 0; half /= 2) sum += __shfl_xor_sync(kAllLanes, sum, half);
+  return sum;
 }
 
 __device__ bool in_scope(const SettleTask& task, std::size_t query, std::size_t row) {
   const std::size_t own = task.first_row + query;
-  return row < task.data.rows && (task.scope == KnnScope::kAll || (task.scope == KnnScope::kOthers && row != own) ||
-                                  (task.scope == KnnScope::kEarlier && row < own));
+  return row < task.data.rows &&
+         (task.scope == KnnScope::kAll || (task.scope == KnnScope::kOthers && row != own) ||
+          (task.scope == KnnScope::kEarlier && row < own));
 }
 
 /// Row number of member `member` of a group.
@@ -97,8 +101,8 @@ __device__ unsigned row_of(const ScanPlan& plan, unsigned group, unsigned member
 }
 
 /// The result of a query from the sorted `nearest`, of which `n` are there.
-__device__ void write_result(const SettleTask& task, std::size_t query, const std::uint64_t* nearest, unsigned n,
-                             const Block& block) {
+__device__ void write_result(const SettleTask& task, std::size_t query, const std::uint64_t* nearest,
+                             unsigned n, const Block& block) {
   const float shift = task.metric == Metric::kCosine ? 1.0f : 0.0f;
   for (unsigned i = block.thread(); i < task.k; i += kThreads) {
     const bool has = i < n && nearest[i] != kUnranked;
@@ -122,8 +126,8 @@ __device__ void leave_open(const SettleTask& task, std::size_t query) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-    settle(const __grid_constant__ SettleTask task, const __grid_constant__ ScanPlan plan, const Minima minima,
-           const Room room) {
+    settle(const __grid_constant__ SettleTask task, const __grid_constant__ ScanPlan plan,
+           const Minima minima, const Room room) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ std::uint32_t scratch[Block::kWarps + 1];
   __shared__ std::uint32_t n_kept;
@@ -154,20 +158,21 @@ __global__ void __launch_bounds__(kThreads)
   const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
   const float* spans = minima.spans + query * plan.spans();
   const float* groups = minima.groups + query * plan.groups();
-  const std::uint32_t span_limit = raised(
-      select_threshold(block, task.k, task.k, kept.bins,
-                       [&](auto f) {
-                         for (unsigned i = block.thread(); i < n_spans; i += kThreads) f(ordered_key(spans[i]));
-                       }),
-      slack);
+  const std::uint32_t span_limit =
+      raised(select_threshold(block, task.k, task.k, kept.bins,
+                              [&](auto f) {
+                                for (unsigned i = block.thread(); i < n_spans; i += kThreads)
+                                  f(ordered_key(spans[i]));
+                              }),
+             slack);
   const unsigned spare = task.k / 8 + 8;
-  const std::uint32_t group_limit = raised(
-      select_threshold(block, task.k, spare, kept.bins,
-                       [&](auto f) {
-                         for_groups(plan, tiles, spans, groups, span_limit, block,
-                                    [&](std::uint32_t key, unsigned) { f(key); });
-                       }),
-      slack);
+  const std::uint32_t group_limit =
+      raised(select_threshold(block, task.k, spare, kept.bins,
+                              [&](auto f) {
+                                for_groups(plan, tiles, spans, groups, span_limit, block,
+                                           [&](std::uint32_t key, unsigned) { f(key); });
+                              }),
+             slack);
   if (block.thread() == 0) n_kept = 0;
   block.sync();
   for_groups(plan, tiles, spans, groups, span_limit, block, [&](std::uint32_t key, unsigned group) {
@@ -185,23 +190,23 @@ __global__ void __launch_bounds__(kThreads)
   // Their members: 8 lanes to a row.
   const unsigned n_rows = n_groups * plan.group;
   const unsigned eighth = block.lane() / 8;
-  const __half* query_values = task.queries.values + query * task.operand.depth;
+  const std::size_t steps = task.operand.depth / kDepthStep;
   for (unsigned first = block.warp() * 4; first < n_rows; first += Block::kWarps * 4) {
     const unsigned i = first + eighth;
     const bool exists = i < n_rows;
     const unsigned row = exists ? row_of(plan, kept.groups[i / plan.group], i % plan.group) : 0;
-    const float s = score(query_values, task.operand.values + row * task.operand.depth, task.operand.bias[row],
-                          task.operand.depth, block.lane() % 8);
+    const float score = task.operand.bias[row] + product(task.queries.values, query, task.operand.values, row,
+                                                         steps, block.lane() % kChunksPerRow);
     if (exists && block.lane() % 8 == 0)
-      kept.keys[i] = in_scope(task, query, row) ? ordered_key(s) : kMissingKey;
+      kept.keys[i] = in_scope(task, query, row) ? ordered_key(score) : kMissingKey;
   }
   block.sync();
-  const std::uint32_t limit = raised(
-      select_threshold(block, task.k, 0, kept.bins,
-                       [&](auto f) {
-                         for (unsigned i = block.thread(); i < n_rows; i += kThreads) f(kept.keys[i]);
-                       }),
-      slack);
+  const std::uint32_t limit =
+      raised(select_threshold(block, task.k, 0, kept.bins,
+                              [&](auto f) {
+                                for (unsigned i = block.thread(); i < n_rows; i += kThreads) f(kept.keys[i]);
+                              }),
+             slack);
   if (block.thread() == 0) n_kept = 0;
   block.sync();
   for (unsigned i = block.thread(); i < n_rows; i += kThreads) {
@@ -220,7 +225,8 @@ __global__ void __launch_bounds__(kThreads)
   const unsigned padded = power_of_two(n);
   for (unsigned i = block.warp(); i < padded; i += Block::kWarps) {
     const std::uint64_t entry =
-        i < n ? ranked_distance(task, query, static_cast<unsigned>(kept.nearest[i]), block.lane()) : kUnranked;
+        i < n ? ranked_distance(task, query, static_cast<unsigned>(kept.nearest[i]), block.lane())
+              : kUnranked;
     __syncwarp();
     if (block.lane() == 0) kept.nearest[i] = entry;
   }
@@ -232,77 +238,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The k smallest of a stream of keys, by a block: a buffer that is sorted and cut when it may overflow.
-class TopKeys {
- public:
-  static constexpr unsigned kRound = 1024;  ///< the most that is offered between two calls of settle
-  static constexpr unsigned kRoom = 2048;
-
-  __device__ TopKeys(std::uint64_t* keys, std::uint32_t* count, unsigned k) : keys_(keys), count_(count), k_(k) {}
-
-  __device__ void start(Block& block) {
-    if (block.thread() == 0) *count_ = 0;
-    bound_ = kUnranked;
-    block.sync();
-  }
-  /// From one thread at a time or many.
-  __device__ void offer(std::uint64_t key) {
-    if (key < bound_) keys_[atomicAdd(count_, 1u)] = key;
-  }
-  __device__ void settle(Block& block) {
-    block.sync();
-    const unsigned n = *count_;
-    block.sync();  // nobody offers more before all have seen the number
-    if (n > kRoom - kRound || (bound_ == kUnranked && n > k_)) cut(block);
-  }
-  /// Sorts; the number of keys.
-  __device__ unsigned finish(Block& block) {
-    cut(block);
-    return *count_;
-  }
-
- private:
-  __device__ void cut(Block& block) {
-    block.sync();
-    const unsigned n = *count_;
-    const unsigned padded = power_of_two(n);
-    for (unsigned i = n + block.thread(); i < padded; i += kThreads) keys_[i] = kUnranked;
-    sort_keys(block, keys_, padded);
-    if (n >= k_) bound_ = keys_[k_ - 1];
-    if (block.thread() == 0) *count_ = n < k_ ? n : k_;
-    block.sync();
-  }
-
-  std::uint64_t* keys_;
-  std::uint32_t* count_;
-  unsigned k_;
-  std::uint64_t bound_ = kUnranked;
-};
-
 /// Items: an open query by a segment of the rows.
 __global__ void __launch_bounds__(kThreads)
     rescan(const __grid_constant__ SettleTask task, unsigned segments, std::uint64_t* partial) {
-  __shared__ std::uint64_t keys[TopKeys::kRoom];
+  __shared__ std::uint64_t keys[kTopRoom];
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
-  TopKeys best(keys, &count, task.k);
+  TopKeys<Block> best(block, keys, &count, task.k);
   const std::size_t n_items = std::size_t{*task.open.count} * segments;
   const std::size_t per_segment = (task.data.rows + segments - 1) / segments;
   for (std::size_t item = blockIdx.x; item < n_items; item += gridDim.x) {
     const std::size_t query = task.open.list[item / segments];
     const std::size_t begin = item % segments * per_segment;
     const std::size_t end = begin + per_segment < task.data.rows ? begin + per_segment : task.data.rows;
-    best.start(block);
-    for (std::size_t first = begin; first < end; first += TopKeys::kRound) {
-      const std::size_t last = first + TopKeys::kRound < end ? first + TopKeys::kRound : end;
+    best.start();
+    for (std::size_t first = begin; first < end; first += kTopRound) {
+      const std::size_t last = first + kTopRound < end ? first + kTopRound : end;
       for (std::size_t row = first + block.warp(); row < last; row += Block::kWarps) {
         if (!in_scope(task, query, row)) continue;
         const std::uint64_t key = ranked_distance(task, query, static_cast<unsigned>(row), block.lane());
         if (block.lane() == 0) best.offer(key);
       }
-      best.settle(block);
+      best.settle();
     }
-    const unsigned n = best.finish(block);
+    const unsigned n = best.finish();
     for (unsigned i = block.thread(); i < task.k; i += kThreads)
       partial[item * task.k + i] = i < n ? keys[i] : kUnranked;
     block.sync();
@@ -311,19 +270,19 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     merge_segments(const __grid_constant__ SettleTask task, unsigned segments, const std::uint64_t* partial) {
-  __shared__ std::uint64_t keys[TopKeys::kRoom];
+  __shared__ std::uint64_t keys[kTopRoom];
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
-  TopKeys best(keys, &count, task.k);
+  TopKeys<Block> best(block, keys, &count, task.k);
   const std::size_t n_keys = std::size_t{segments} * task.k;
   for (std::size_t item = blockIdx.x; item < *task.open.count; item += gridDim.x) {
-    best.start(block);
-    for (std::size_t first = 0; first < n_keys; first += TopKeys::kRound) {
-      for (std::size_t i = first + block.thread(); i < first + TopKeys::kRound && i < n_keys; i += kThreads)
+    best.start();
+    for (std::size_t first = 0; first < n_keys; first += kTopRound) {
+      for (std::size_t i = first + block.thread(); i < first + kTopRound && i < n_keys; i += kThreads)
         best.offer(partial[item * n_keys + i]);
-      best.settle(block);
+      best.settle();
     }
-    const unsigned n = best.finish(block);
+    const unsigned n = best.finish();
     write_result(task, task.open.list[item], keys, n, block);
     block.sync();
   }
@@ -331,7 +290,8 @@ __global__ void __launch_bounds__(kThreads)
     atomicAdd(&task.stats->scanned, static_cast<unsigned long long>(*task.open.count));
 }
 
-__global__ void __launch_bounds__(kThreads) write_missing(std::int64_t* ids, float* distances, std::size_t n) {
+__global__ void __launch_bounds__(kThreads)
+    write_missing(std::int64_t* ids, float* distances, std::size_t n) {
   for (std::size_t i = std::size_t{blockIdx.x} * kThreads + threadIdx.x; i < n;
        i += std::size_t{gridDim.x} * kThreads) {
     ids[i] = -1;

@@ -10,8 +10,10 @@ except ModuleNotFoundError as error:
         "(or `pip install -e .`), and do not import it from the source tree"
     ) from error
 
+from . import cuda
+from ._cuda_status import CudaError
 from .ball_carving import ball_carving
-from .exact import KnnResult, knn
+from .exact import KnnResult, knn, pairwise_distances
 from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
@@ -29,6 +31,7 @@ from .vector_files import read_vectors, write_vectors
 __all__ = [
     "ORDERS",
     "CancelledError",
+    "CudaError",
     "FdeDiagnostics",
     "FdeEncoder",
     "FormatError",
@@ -48,6 +51,7 @@ __all__ = [
     "active_isa",
     "available_isas",
     "ball_carving",
+    "cuda",
     "distance_to_mean",
     "estimate_lid",
     "insertion_order",
@@ -57,6 +61,7 @@ __all__ = [
     "maxsim_matrix",
     "maxsim_pairs",
     "named_order",
+    "pairwise_distances",
     "read_vectors",
     "write_vectors",
 ]

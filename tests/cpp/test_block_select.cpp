@@ -1,4 +1,5 @@
-// Selection and error bounds of the GPU, compiled for the host: the same templates with a block of one thread.
+// Selection and error bounds of the GPU, compiled for the host: the same templates with a block of one
+// thread.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -83,7 +84,8 @@ TEST_CASE("the threshold is the k-th smallest key, with ties, missing keys and a
       keys[i] = std::min(keys[i], kMissingKey);
     }
     std::vector<std::uint32_t> sorted;
-    std::copy_if(keys.begin(), keys.end(), std::back_inserter(sorted), [](auto k) { return k < kMissingKey; });
+    std::copy_if(keys.begin(), keys.end(), std::back_inserter(sorted),
+                 [](auto k) { return k < kMissingKey; });
     std::sort(sorted.begin(), sorted.end());
     for (const std::uint32_t k : {1u, 2u, 10u, 100u, 1024u}) {
       const std::uint32_t exact = threshold(keys, k, 0);
@@ -108,7 +110,8 @@ TEST_CASE("sorting sorts") {
   OneThread block;
   for (const unsigned n : {2u, 4u, 64u, 2048u}) {
     std::vector<std::uint64_t> keys(n);
-    for (unsigned i = 0; i < n; ++i) keys[i] = random_bits(n, RandomPurpose::kInsertionOrder, i) % (n / 2 + 1);
+    for (unsigned i = 0; i < n; ++i)
+      keys[i] = random_bits(n, RandomPurpose::kInsertionOrder, i) % (n / 2 + 1);
     std::vector<std::uint64_t> expected = keys;
     std::sort(expected.begin(), expected.end());
     sort_keys(block, keys.data(), n);
@@ -117,6 +120,29 @@ TEST_CASE("sorting sorts") {
   CHECK(power_of_two(0) == 2);
   CHECK(power_of_two(3) == 4);
   CHECK(power_of_two(2048) == 2048);
+}
+
+TEST_CASE("the best keys of a stream are those of a sort") {
+  for (const unsigned k : {1u, 10u, 1024u})
+    for (const std::size_t n : {0u, 5u, 1024u, 9000u})
+      for (const bool rising : {false, true}) {
+        OneThread block;
+        std::vector<std::uint64_t> room(kTopRoom), keys(n);
+        std::uint32_t count = 7;
+        for (std::size_t i = 0; i < n; ++i)
+          keys[i] = rising ? n - i : random_bits(k, RandomPurpose::kInsertionOrder, i) >> 40;
+        TopKeys<OneThread> best(block, room.data(), &count, k);
+        best.start();
+        for (std::size_t i = 0; i < n; ++i) {
+          best.offer(keys[i]);
+          if (i % kTopRound == kTopRound - 1) best.settle();
+        }
+        const unsigned found = best.finish();
+        std::sort(keys.begin(), keys.end());
+        keys.resize(std::min<std::size_t>(n, k));
+        REQUIRE(found == keys.size());
+        CHECK(std::equal(keys.begin(), keys.end(), room.begin()));
+      }
 }
 
 /// To fp16 and back, for values in its range.
@@ -138,8 +164,10 @@ TEST_CASE("the error bound covers what a matrix unit that cuts off can do, and c
         const auto value = [&](std::uint64_t seed) {
           const auto word = static_cast<std::int32_t>(random_word(seed, j));
           // Everything just above half a step of fp16, or values of all sizes, or equal ones.
-          if (trial % 3 == 0) return static_cast<double>(static_cast<float>((word < 0 ? -1 : 1) * (1 + 0x1.01p-11)));
-          if (trial % 3 == 1) return static_cast<double>(std::ldexp(static_cast<float>(word), -31 - word % 13));
+          if (trial % 3 == 0)
+            return static_cast<double>(static_cast<float>((word < 0 ? -1 : 1) * (1 + 0x1.01p-11)));
+          if (trial % 3 == 1)
+            return static_cast<double>(std::ldexp(static_cast<float>(word), -31 - word % 13));
           return 1.75;
         };
         x[j] = value(2 * trial);
@@ -154,9 +182,8 @@ TEST_CASE("the error bound covers what a matrix unit that cuts off can do, and c
         xf[j] = static_cast<float>(x[j]);
         qf[j] = static_cast<float>(q[j]);
       }
-      const float canonical =
-          kernels::metric_kernels(kernels::active_table(), l2 ? Metric::kL2 : Metric::kIp)
-              .canonical(qf.data(), xf.data(), dim);
+      const float canonical = kernels::metric_kernels(kernels::active_table(), l2 ? Metric::kL2 : Metric::kIp)
+                                  .canonical(qf.data(), xf.data(), dim);
       // One value after the other, with everything below 2^-23 of the larger term cut off: worse than 16 at a
       // time.
       const float bias = l2 ? static_cast<float>(xx / 2) : 0.0f;

@@ -37,8 +37,7 @@ Found search(const DeviceMatrix& data, const DeviceRows& queries, const KnnOptio
     REQUIRE(cudaMemset(ids.data(), 0xf9, ids.bytes()) == cudaSuccess);
     REQUIRE(cudaMemset(distances.data(), 0xff, distances.bytes()) == cudaSuccess);
   }
-  if (workspace.bytes() > 0)
-    REQUIRE(cudaMemset(workspace.data(), 0xff, workspace.bytes()) == cudaSuccess);
+  if (workspace.bytes() > 0) REQUIRE(cudaMemset(workspace.data(), 0xff, workspace.bytes()) == cudaSuccess);
   REQUIRE(launch_knn(data, queries, options, ids.data<std::int64_t>(), distances.data<float>(),
                      stats.data<KnnStats>(), workspace.data(), workspace.bytes(), nullptr) == cudaSuccess);
   REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
@@ -83,11 +82,10 @@ void compare(const Found& got, const Found& expected, std::size_t k) {
     CHECK(true);
     return;
   }
-  const std::string where = "query " + std::to_string(first / k) + " place " + std::to_string(first % k) +
-                            ": id " + std::to_string(got.ids[first]) + " at " +
-                            std::to_string(got.distances[first]) + ", expected " +
-                            std::to_string(expected.ids[first]) + " at " +
-                            std::to_string(expected.distances[first]);
+  const std::string where =
+      "query " + std::to_string(first / k) + " place " + std::to_string(first % k) + ": id " +
+      std::to_string(got.ids[first]) + " at " + std::to_string(got.distances[first]) + ", expected " +
+      std::to_string(expected.ids[first]) + " at " + std::to_string(expected.distances[first]);
   CHECK_MESSAGE(n_wrong == 0, n_wrong, " wrong of ", expected.ids.size(), ", first: ", where);
 }
 
@@ -191,11 +189,11 @@ TEST_CASE("neighbors of the GPU have the bits of the CPU: values") {
 
 TEST_CASE("neighbors of the GPU have the bits of the CPU: element types") {
   if (!have_device()) return;
-  constexpr ElementType kTypes[] = {ElementType::kF32, ElementType::kF16, ElementType::kBf16, ElementType::kI8};
+  constexpr ElementType kTypes[] = {ElementType::kF32, ElementType::kF16, ElementType::kBf16,
+                                    ElementType::kI8};
   for (const ElementType type : kTypes)
     for (const ElementType query_type : kTypes)
-      for (const Metric metric : kMetrics)
-        check(Kind::kBell, 2000, 33, 96, metric, {}, type, query_type);
+      for (const Metric metric : kMetrics) check(Kind::kBell, 2000, 33, 96, metric, {}, type, query_type);
 }
 
 TEST_CASE("neighbors of the GPU have the bits of the CPU: other and earlier rows") {
@@ -214,8 +212,8 @@ TEST_CASE("a search in chunks of the least workspace gives the same") {
   if (!have_device()) return;
   for (const std::size_t k : {10u, 1024u}) {
     check(Kind::kBell, 5000, 1500, 64, Metric::kL2, {.k = k}, ElementType::kF32, ElementType::kF32, true);
-    check(Kind::kIntegers, 5000, 1500, 8, Metric::kL2, {.k = k, .scope = KnnScope::kOthers}, ElementType::kF32,
-          ElementType::kF32, true);
+    check(Kind::kIntegers, 5000, 1500, 8, Metric::kL2, {.k = k, .scope = KnnScope::kOthers},
+          ElementType::kF32, ElementType::kF32, true);
   }
 }
 
@@ -310,8 +308,8 @@ TEST_CASE("LID of the GPU is that of the CPU") {
   const OnDevice on_device(host);
   const DeviceBuffer out(kRows * 8);
   const MatrixView<const float> view(static_cast<const float*>(on_device.rows().data), kRows, kK);
-  for (const LidEstimator estimator : {LidEstimator::kMle, LidEstimator::kLevinaBickel, LidEstimator::kUnbiased,
-                                       LidEstimator::kMoments}) {
+  for (const LidEstimator estimator :
+       {LidEstimator::kMle, LidEstimator::kLevinaBickel, LidEstimator::kUnbiased, LidEstimator::kMoments}) {
     std::vector<double> expected(kRows);
     estimate_lid({radii.data(), kRows, kK}, estimator, expected.data());
     REQUIRE(cudaMemset(out.data(), 0xff, out.bytes()) == cudaSuccess);

@@ -56,19 +56,25 @@ void check_scan(const Case& c) {
   const auto slacks = fetch<float>(slack, kQueries);
   std::vector<__half> row_halves(data.operand().padded_rows * data.operand().depth);
   std::vector<float> bias(data.operand().padded_rows);
-  REQUIRE(cudaMemcpy(row_halves.data(), data.operand().values, row_halves.size() * 2, cudaMemcpyDeviceToHost) ==
+  REQUIRE(cudaMemcpy(row_halves.data(), data.operand().values, row_halves.size() * 2,
+                     cudaMemcpyDeviceToHost) == cudaSuccess);
+  REQUIRE(cudaMemcpy(bias.data(), data.operand().bias, bias.size() * 4, cudaMemcpyDeviceToHost) ==
           cudaSuccess);
-  REQUIRE(cudaMemcpy(bias.data(), data.operand().bias, bias.size() * 4, cudaMemcpyDeviceToHost) == cudaSuccess);
   const auto query_halves = fetch<__half>(operand, padded * data.operand().depth);
   const std::size_t depth = data.operand().depth;
+  const auto value = [&](const std::vector<__half>& operand_halves, std::size_t row, std::size_t j) {
+    const std::size_t at = operand_offset(row, j / 8, depth / kDepthStep) / 2 + j % 8;
+    return __half2float(operand_halves[at]);
+  };
   std::vector<float> row_floats(row_halves.size()), query_floats(query_halves.size());
-  std::transform(row_halves.begin(), row_halves.end(), row_floats.begin(), [](__half h) { return __half2float(h); });
-  std::transform(query_halves.begin(), query_halves.end(), query_floats.begin(),
-                 [](__half h) { return __half2float(h); });
+  for (std::size_t i = 0; i < row_floats.size(); ++i) row_floats[i] = value(row_halves, i / depth, i % depth);
+  for (std::size_t i = 0; i < query_floats.size(); ++i)
+    query_floats[i] = value(query_halves, i / depth, i % depth);
 
   std::size_t n_wrong = 0;
   std::string first_wrong;
-  const auto differ = [&](double got, double expected, double bound, const char* what, std::size_t q, std::size_t at) {
+  const auto differ = [&](double got, double expected, double bound, const char* what, std::size_t q,
+                          std::size_t at) {
     const bool same = std::isinf(expected) ? got == expected : std::abs(got - expected) <= bound;
     if (same) return;
     if (n_wrong++ == 0)
@@ -97,37 +103,60 @@ void check_scan(const Case& c) {
           least = std::min(least, scores[block * kBlockCols + group_column(plan.group, g, m)]);
         differ(static_cast<double>(group_minima[q * plan.groups() + block * per_block + g]), least,
                static_cast<double>(slacks[q]), "group", q, block * per_block + g);
-        const std::size_t span = plan.layout.span_of(block / plan.layout.warps,
-                                                     static_cast<unsigned>(block % plan.layout.warps));
+        const std::size_t span =
+            plan.layout.span_of(block / plan.layout.warps, static_cast<unsigned>(block % plan.layout.warps));
         by_span[span] = std::min(by_span[span], least);
       }
     for (std::size_t s = 0; s < plan.layout.spans(tiles); ++s)
-      differ(static_cast<double>(span_minima[q * plan.spans() + s]), by_span[s], static_cast<double>(slacks[q]),
-             "span", q, s);
+      differ(static_cast<double>(span_minima[q * plan.spans() + s]), by_span[s],
+             static_cast<double>(slacks[q]), "span", q, s);
   }
   CHECK_MESSAGE(n_wrong == 0, n_wrong, " wrong, first: ", first_wrong);
 }
 
-TEST_CASE("the scan's minima are those of the scores") {
-  if (!have_device()) return;
+void check_kernel(ScanKernel kernel, std::size_t most_dims) {
+  for (const unsigned group : {4u, 8u, 16u})
+    for (const KnnScope scope : {KnnScope::kAll, KnnScope::kOthers, KnnScope::kEarlier})
+      for (const std::size_t dim : {3u, 64u, 128u, 200u, 384u}) {
+        if (dim > most_dims || ((group != 16 || scope != KnnScope::kAll) && dim != 128)) continue;
+        const Metric metric = dim == 64 ? Metric::kIp : dim == 200 ? Metric::kCosine : Metric::kL2;
+        CAPTURE(group);
+        CAPTURE(static_cast<int>(scope));
+        CAPTURE(dim);
+        check_scan({kernel, group, dim, metric, scope});
+      }
+}
+
+std::size_t shared_memory() {
   int shared = 0;
   REQUIRE(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0) == cudaSuccess);
-  const std::size_t dims[] = {3, 64, 128, 200, 384};
-  for (const ScanKernel kernel :
-       {ScanKernel::kResident, ScanKernel::kStreamed, ScanKernel::kNarrow, ScanKernel::kSmall})
-    for (const unsigned group : {4u, 8u, 16u})
-      for (const KnnScope scope : {KnnScope::kAll, KnnScope::kOthers, KnnScope::kEarlier})
-        for (const std::size_t dim : dims) {
-          if (kernel == ScanKernel::kResident && dim > 256) continue;
-          if (kernel != ScanKernel::kSmall && shared < 227 * 1024) continue;
-          if ((group != 16 || scope != KnnScope::kAll) && dim != 128) continue;
-          const Metric metric = dim == 64 ? Metric::kIp : dim == 200 ? Metric::kCosine : Metric::kL2;
-          CAPTURE(static_cast<int>(kernel));
-          CAPTURE(group);
-          CAPTURE(static_cast<int>(scope));
-          CAPTURE(dim);
-          check_scan({kernel, group, dim, metric, scope});
-        }
+  return static_cast<std::size_t>(shared);
+}
+
+TEST_CASE("the scan's minima are those of the scores: tiles of 128 x 128") {
+  if (have_device()) check_kernel(ScanKernel::kSmall, 384);
+}
+
+TEST_CASE("the scan's minima are those of the scores: kernels that want much shared memory") {
+  if (!have_device()) return;
+  if (shared_memory() < 227 * 1024) {
+    MESSAGE("not run: less than 227 KB of shared memory");
+    return;
+  }
+  SUBCASE("resident") { check_kernel(ScanKernel::kResident, 256); }
+  SUBCASE("streamed") { check_kernel(ScanKernel::kStreamed, 384); }
+  SUBCASE("narrow") { check_kernel(ScanKernel::kNarrow, 384); }
+}
+
+TEST_CASE("the scan's minima are those of the scores: Hopper") {
+  if (!have_device()) return;
+  if (!hopper_available(0)) {
+    MESSAGE("not run: no Hopper device");
+    return;
+  }
+  SUBCASE("streamed") { check_kernel(ScanKernel::kHopperStreamed, 384); }
+  SUBCASE("free") { check_kernel(ScanKernel::kHopperFree, 200); }
+  SUBCASE("turns") { check_kernel(ScanKernel::kHopperResident, 200); }
 }
 
 }  // namespace

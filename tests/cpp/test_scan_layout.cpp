@@ -31,8 +31,25 @@ TEST_CASE("going deeper by address is going deeper by chunk") {
         CHECK(deeper(4096 + swizzled(row, chunk), k) == 4096 + swizzled(row, 2 * k + chunk));
 }
 
-// What ldmatrix gives, and what mma.sync m16n8k16 wants, as the PTX manual has it: register i of lane l is the
-// pair (row l / 4, columns 2 (l % 4) + {0, 1}) of the tile whose rows lanes 8 i to 8 i + 7 name.
+TEST_CASE("an operand in memory is runs of 64 rows of a step, each chunk in its place of shared memory") {
+  for (const std::size_t steps : {1u, 2u, 12u}) {
+    std::set<std::size_t> places;
+    for (std::size_t row = 0; row < 192; ++row)
+      for (std::size_t chunk = 0; chunk < steps * kChunksPerRow; ++chunk) {
+        const std::size_t at = operand_offset(row, chunk, steps);
+        places.insert(at);
+        const std::size_t run = row / 64 * steps + chunk / kChunksPerRow;
+        CHECK(at / kBlockBytes == run);
+        // Runs of the same step one after the other make up the rows of a tile.
+        CHECK(row / 64 * kBlockBytes + at % kBlockBytes ==
+              swizzled(static_cast<unsigned>(row), static_cast<unsigned>(chunk % kChunksPerRow)));
+      }
+    CHECK(places.size() == 192 * steps * kChunksPerRow);
+  }
+}
+
+// What ldmatrix gives, and what mma.sync m16n8k16 wants, as the PTX manual has it: register i of lane l is
+// the pair (row l / 4, columns 2 (l % 4) + {0, 1}) of the tile whose rows lanes 8 i to 8 i + 7 name.
 struct Pair {
   unsigned row, chunk, offset;
   friend bool operator==(const Pair&, const Pair&) = default;
