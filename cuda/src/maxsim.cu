@@ -13,10 +13,14 @@ namespace {
 
 constexpr unsigned kSumThreads = 256;
 constexpr unsigned kMaxPitch = 4096;
+constexpr unsigned kScanBlocks = 1024;
+constexpr std::size_t kCounterBytes = 256;
+constexpr std::size_t kPerDoubt = 16;  // query tokens and documents for which there is room for one doubt
 
 /// A kernel and what the host must know of it.
 struct Kernel {
   void (*run)(MaxSimJob);
+  void (*scan)(MaxSimJob);
   unsigned threads, panel, tile, steps;
   std::size_t (*shared_bytes)(unsigned pitch);
   std::size_t (*n_products)(std::size_t n_steps);
@@ -26,6 +30,7 @@ template <class T, bool kSplit, unsigned kWarps, unsigned kSteps = 4, bool kLong
 Kernel kernel() {
   using Worker = BestProducts<T, kSplit, kWarps, kSteps, kLong>;
   return {best_products<T, kSplit, kWarps, kSteps, kLong>,
+          scan_doubts<T>,
           Worker::kThreads,
           Worker::kPanel,
           Worker::kTile,
@@ -114,6 +119,7 @@ struct Plan {
   Kernel kernel;
   QueryPanels panels;
   std::size_t n_rows;  // documents, or entries of lists
+  std::size_t stride;  // of rows of best products
   std::size_t panel_bytes, row_bytes;
 
   WorkspaceBytes bytes() const {
@@ -133,9 +139,10 @@ Plan make_plan(const RaggedTokens& queries, const RaggedTokens& docs, const Devi
   const std::size_t depth = round_up(std::max<std::size_t>(1, docs.dim), plan.kernel.steps * kStepDepth);
   plan.panels.n_steps = depth / kStepDepth;
   QueryPanels placed = plan.panels;
-  plan.panel_bytes = placed.place(nullptr, is_split(queries, docs));
+  plan.panel_bytes = placed.place(nullptr, is_split(queries, docs)) + kCounterBytes;
   plan.n_rows = lists != nullptr ? lists->n_ids : docs.n_sets;
-  plan.row_bytes = (lists != nullptr ? slots : plan.panels.n_slots) * sizeof(std::uint32_t);
+  plan.stride = lists != nullptr ? slots : plan.panels.n_slots;
+  plan.row_bytes = plan.stride * sizeof(std::uint32_t) + plan.stride / kPerDoubt * sizeof(Doubt);
   return plan;
 }
 
@@ -196,14 +203,23 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
   job.n_valid = queries.rows;
   job.query_offsets = queries.offsets;
   job.pitch = pitch;
-  job.best = reinterpret_cast<std::uint32_t*>(static_cast<char*>(workspace) + plan.panel_bytes);
-  job.best_stride = plan.row_bytes / sizeof(std::uint32_t);
+  // The counter of doubts, best products, doubts.
+  char* const counter = static_cast<char*>(workspace) + plan.panel_bytes - kCounterBytes;
+  job.n_doubts = reinterpret_cast<unsigned*>(counter);
+  job.best = reinterpret_cast<std::uint32_t*>(counter + kCounterBytes);
+  job.best_stride = plan.stride;
 
   const std::size_t rows_at_a_time = (workspace_bytes - plan.panel_bytes) / plan.row_bytes;
   for (std::size_t first = 0; first < plan.n_rows; first += rows_at_a_time) {
     const std::size_t last = std::min(first + rows_at_a_time, plan.n_rows);
     job.first = first;
     job.last = last;
+    const std::size_t best_bytes = (last - first) * plan.stride * sizeof(std::uint32_t);
+    job.doubts = reinterpret_cast<Doubt*>(counter + kCounterBytes + best_bytes);
+    job.max_doubts = static_cast<unsigned>(
+        std::min<std::size_t>((last - first) * (plan.stride / kPerDoubt), std::size_t{1} << 31));
+    error = cudaMemsetAsync(counter, 0, kCounterBytes + best_bytes, stream);
+    if (error != cudaSuccess) return error;
     cudaLaunchConfig_t config = {};
     config.blockDim = kernel.threads;
     config.dynamicSmemBytes = shared_bytes;
@@ -214,12 +230,16 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
       const std::size_t parts = std::min<std::size_t>(
           {std::max<std::size_t>(1, capacity / n_panels), std::max<std::size_t>(1, tiles / 2), 65535});
       config.gridDim = {static_cast<unsigned>(n_panels), static_cast<unsigned>(parts), 1};
-      error = cudaMemsetAsync(job.best, 0, (last - first) * plan.row_bytes, stream);
-      if (error != cudaSuccess) return error;
     } else {
       config.gridDim = static_cast<unsigned>(std::min<std::size_t>(last - first, capacity));
     }
     error = cudaLaunchKernelEx(&config, kernel.run, job);
+    if (error != cudaSuccess) return error;
+    cudaLaunchConfig_t scan_config = {};
+    scan_config.gridDim = std::min(job.max_doubts, kScanBlocks);
+    scan_config.blockDim = kScanThreads;
+    scan_config.stream = stream;
+    error = cudaLaunchKernelEx(&scan_config, kernel.scan, job);
     if (error != cudaSuccess) return error;
 
     const Sums sums = {job.best,     job.best_stride, queries.offsets, docs.offsets, job.list_offsets,

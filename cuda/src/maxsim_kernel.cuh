@@ -26,6 +26,13 @@ constexpr float kSafeProduct = 1e37f;
 constexpr unsigned kSubtiles = 2;  // groups of 8 document tokens that are multiplied together
 constexpr std::uint32_t kNoEnd = 0xffffffffu;
 
+/// A query token and a stretch of a document that must be looked at as a whole.
+struct Doubt {
+  std::uint64_t first;  // token
+  std::uint32_t n_tokens, slot;
+  std::uint64_t out;  // in MaxSimJob::best
+};
+
 struct MaxSimJob {
   QueryPanels queries;
   const void* tokens;
@@ -44,6 +51,9 @@ struct MaxSimJob {
   unsigned pitch;
   std::uint32_t* best;  // (last - first, best_stride), ordered
   std::size_t best_stride;
+  Doubt* doubts;
+  unsigned* n_doubts;  // may pass max_doubts; only so many are there
+  unsigned max_doubts;
 };
 
 /// Floats as unsigned numbers in the same order; 0 is below all of them.
@@ -53,6 +63,63 @@ inline __device__ std::uint32_t ordered(float x) {
 }
 inline __device__ float unordered(std::uint32_t x) {
   return __uint_as_float(x >> 31 != 0 ? x & 0x7fffffffu : ~x);
+}
+
+/// The fold of lanes.cuh for eight sums at once: sum g ends in lanes 4 g .. 4 g + 3. In each of the first
+/// three steps a lane gives away half of its sums and adds the other lane's share to the rest.
+inline __device__ float fold_eight(float (&sums)[8], unsigned lane) {
+#pragma unroll
+  for (unsigned half = 16, n = 4; n > 0; half /= 2, n /= 2) {
+    const bool upper = (lane & half) != 0;
+#pragma unroll
+    for (unsigned g = 0; g < n; ++g) {
+      const float keep = upper ? sums[g + n] : sums[g];
+      const float give = upper ? sums[g] : sums[g + n];
+      sums[g] = __fadd_rn(keep, __shfl_xor_sync(kAllLanes, give, half));
+    }
+  }
+  sums[0] = __fadd_rn(sums[0], __shfl_xor_sync(kAllLanes, sums[0], 2));
+  return __fadd_rn(sums[0], __shfl_xor_sync(kAllLanes, sums[0], 1));
+}
+
+/// The largest canonical product of a query token with the tokens [first, first + n), by a whole warp.
+template <class T>
+__device__ float scan_tokens(const MaxSimJob& job, unsigned slot, std::size_t first, unsigned n) {
+  const unsigned lane = threadIdx.x % kLanes, dim = static_cast<unsigned>(job.queries.dim);
+  const float* query = job.queries.rows + std::size_t{slot} * job.queries.n_steps * kLanes;
+  const T* rows = static_cast<const T*>(job.tokens) + first * job.stride;
+  float largest = -INFINITY;
+#pragma unroll 1
+  for (unsigned begin = 0; begin < n; begin += 8) {
+    float sums[8] = {};
+#pragma unroll 2
+    for (unsigned i = lane; i < dim; i += kLanes)
+#pragma unroll
+      for (unsigned g = 0; g < 8; ++g) {
+        const unsigned token = min(begin + g, n - 1);  // past the end the last row again
+        const float scale = sizeof(T) == 1 ? __ldg(job.scales + first + token) : 1.0f;
+        sums[g] = Ip::add(sums[g], __ldg(query + i), TokenOperand<T>::widen(rows + token * job.stride + i, scale));
+      }
+    largest = fmaxf(largest, fold_eight(sums, lane));  // which drops what is not a number
+  }
+#pragma unroll
+  for (unsigned half = 16; half >= 4; half /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, half));
+  return largest;
+}
+
+constexpr unsigned kScanThreads = 256;
+
+/// The doubts that the scoring left, a warp for each.
+template <class T>
+__global__ void __launch_bounds__(kScanThreads) scan_doubts(const __grid_constant__ MaxSimJob job) {
+  const unsigned n = min(*job.n_doubts, job.max_doubts);
+  for (unsigned i = (blockIdx.x * kScanThreads + threadIdx.x) / kLanes; i < n;
+       i += gridDim.x * (kScanThreads / kLanes)) {
+    const Doubt doubt = job.doubts[i];
+    const float largest = scan_tokens<T>(job, doubt.slot, doubt.first, doubt.n_tokens);
+    if (threadIdx.x % kLanes == 0) atomicMax(job.best + doubt.out, ordered(largest));
+  }
 }
 
 /// @tparam kSteps  of a query token in registers; kLong: at a time, else all there are
@@ -176,16 +243,16 @@ class BestProducts {
   __device__ void find_squares(unsigned i) {
     if (i * kTile >= n_tokens_) return;
     for (unsigned j = warp(); j < kTile / kColumns; j += kWarps) {
-      float sums[4] = {};
+      float sums[4] = {}, others[4] = {};  // two chains of products, for their latency
       Operand high, low;
 #pragma unroll kSteps
       for (unsigned step = 0; step < n_steps(); ++step) {
         TokenOperand<T>::load(tile(i), j * kColumns + lane() / 4, step, lane() % 4, job_.pitch, high, low);
-#pragma unroll
-        for (unsigned half = 0; half < 2; ++half)
-          add_product(sums, make_uint4(high.word[2 * half], 0, high.word[2 * half + 1], 0),
-                      high.word[2 * half], high.word[2 * half + 1]);
+        add_product(sums, make_uint4(high.word[0], 0, high.word[1], 0), high.word[0], high.word[1]);
+        add_product(others, make_uint4(high.word[2], 0, high.word[3], 0), high.word[2], high.word[3]);
       }
+      sums[0] += others[0];
+      sums[1] += others[1];
       if constexpr (kScaled) {
         const std::size_t base = std::size_t{i} * kTile + j * kColumns;
         const float scale = fabsf(scale_of(base + lane() / 4));
@@ -329,15 +396,12 @@ class BestProducts {
   }
 
   __device__ void settle_rows() {
-    const float length =
-        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+    float product[kTiles][2];
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
-        const unsigned group = m * kQueryRows + h * 8;  // 8 query tokens, one for each four lanes
-        if (group >= n_rows_) return;
-        State s = state_[m][h];
+        State& s = state_[m][h];
 #pragma unroll
         for (unsigned step = 1; step < 4; step *= 2) {
           const float best = __shfl_xor_sync(kAllLanes, s.best, step);
@@ -347,25 +411,42 @@ class BestProducts {
           s.at = best > s.best ? at : s.at;
           s.best = fmaxf(s.best, best);
         }
-        const unsigned mine = group + lane() / 4;
+      }
+    // Without branches in between, so that the reads of one product hide those of the next.
+#pragma unroll
+    for (unsigned m = 0; m < kTiles; ++m)
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
+
+    const float length = length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+#pragma unroll
+    for (unsigned m = 0; m < kTiles; ++m)
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) {
+        const State& s = state_[m][h];
+        const unsigned group = m * kQueryRows + h * 8, mine = group + lane() / 4;
         const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
         const float near = s.best - (facts.x * length + facts.y);
         // Not so if the bound is not a number. With a query token of zeros all products are zero.
-        const bool certain =
-            mine >= n_rows_ || facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct);
-        float product = best_product(group, s.at);
-        for (unsigned doubtful = __ballot_sync(kAllLanes, !certain); doubtful != 0;) {
-          const unsigned g = (__ffs(static_cast<int>(doubtful)) - 1) / 4;
-          doubtful &= ~(0xfu << 4 * g);
-          const float exhaustive = scan_document(group + g);
-          if (lane() / 4 == g) product = exhaustive;
+        const bool certain = facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct);
+        const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
+        bool doubtful = false;
+        if (lane() % 4 == 0 && mine < n_rows_ && !certain) {
+          const unsigned place = atomicAdd(job_.n_doubts, 1u);
+          doubtful = place >= job_.max_doubts;
+          if (!doubtful) job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
+        }
+        for (unsigned left = __ballot_sync(kAllLanes, doubtful); left != 0; left &= left - 1) {
+          const unsigned g = (static_cast<unsigned>(__ffs(static_cast<int>(left))) - 1) / 4;
+          const float exhaustive =
+              scan_tokens<T>(job_, slot_ + group + g, first_ + doc_begin_, doc_end_ - doc_begin_);
+          if (lane() / 4 == g) product[m][h] = exhaustive;
         }
         if (lane() % 4 == 0 && mine < n_rows_) {
-          std::uint32_t* out = job_.best + std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
           if (whole_)
-            *out = ordered(product);
+            job_.best[out] = ordered(product[m][h]);
           else
-            atomicMax(out, ordered(product));
+            atomicMax(job_.best + out, ordered(product[m][h]));
         }
       }
   }
@@ -391,48 +472,7 @@ class BestProducts {
         sums[g] = Ip::add(
             sums[g], __ldg(query + g * depth + step * kLanes),
             step * kLanes + lane() < dim ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g]) : 0.0f);
-    return fold(sums);
-  }
-
-  /// The largest canonical product of a query token with the document.
-  __device__ float scan_document(unsigned index) const {
-    const float* query = job_.queries.rows + std::size_t{slot_ + index} * n_steps() * kLanes;
-    const T* rows = token_rows();
-    float largest = -INFINITY;
-#pragma unroll 1
-    for (std::uint32_t begin = doc_begin_; begin < doc_end_; begin += 8) {
-      float sums[8] = {};
-#pragma unroll 1
-      for (std::size_t i = lane(); i < job_.queries.dim; i += kLanes)
-#pragma unroll
-        for (unsigned g = 0; g < 8; ++g) {
-          const std::uint32_t token = min(begin + g, doc_end_ - 1);  // past the end the last row again
-          sums[g] = Ip::add(sums[g], __ldg(query + i),
-                            TokenOperand<T>::widen(rows + token * job_.stride + i, scale_of(token)));
-        }
-      largest = fmaxf(largest, fold(sums));  // which drops what is not a number
-    }
-#pragma unroll
-    for (unsigned half = 16; half >= 4; half /= 2)
-      largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, half));
-    return largest;
-  }
-
-  /// The fold of lanes.cuh for eight sums at once: sum g ends in lanes 4 g .. 4 g + 3. In each of the first
-  /// three steps a lane gives away half of its sums and adds the other lane's share to the rest.
-  static __device__ float fold(float (&sums)[8]) {
-#pragma unroll
-    for (unsigned half = 16, n = 4; n > 0; half /= 2, n /= 2) {
-      const bool upper = (lane() & half) != 0;
-#pragma unroll
-      for (unsigned g = 0; g < n; ++g) {
-        const float keep = upper ? sums[g + n] : sums[g];
-        const float give = upper ? sums[g] : sums[g + n];
-        sums[g] = __fadd_rn(keep, __shfl_xor_sync(kAllLanes, give, half));
-      }
-    }
-    sums[0] = __fadd_rn(sums[0], __shfl_xor_sync(kAllLanes, sums[0], 2));
-    return __fadd_rn(sums[0], __shfl_xor_sync(kAllLanes, sums[0], 1));
+    return fold_eight(sums, lane());
   }
 
   struct State {
