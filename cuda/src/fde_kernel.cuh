@@ -124,6 +124,7 @@ class SetEncoder {
   __device__ void clear_cells() {
     for (unsigned i = threadIdx.x; i < job_.pass_reps * kFdeMaxChunk; i += blockDim.x)
       array<std::uint32_t>(at_.cells)[i] = 0;
+    if (threadIdx.x == 0) *array<std::uint32_t>(at_.doubts) = 0;
   }
 
   __device__ void process(const Item& item, unsigned buffer) {
@@ -132,6 +133,8 @@ class SetEncoder {
       find_squares(n, buffer);
       __syncthreads();
       find_cells(item, n, buffer);
+      __syncthreads();
+      settle_doubts(item);
       __syncthreads();
       take_census(item, n);
       __syncthreads();
@@ -151,16 +154,16 @@ class SetEncoder {
   /// Largest squared length in each group of 8 tokens, as in maxsim_kernel.cuh.
   __device__ void find_squares(unsigned n, unsigned buffer) {
     for (unsigned group = warp(); group * kColumns < n; group += warps()) {
-      float sums[4] = {};
+      float sums[4] = {}, others[4] = {};  // two chains of products, for their latency
       Operand high, low;
       for (unsigned step = 0; step < job_.n_steps; ++step) {
         TokenOperand<T>::load(tile(buffer), group * kColumns + lane() / 4, step, lane() % 4, job_.pitch, high,
                               low);
-#pragma unroll
-        for (unsigned half = 0; half < 2; ++half)
-          add_product(sums, make_uint4(high.word[2 * half], 0, high.word[2 * half + 1], 0),
-                      high.word[2 * half], high.word[2 * half + 1]);
+        add_product(sums, make_uint4(high.word[0], 0, high.word[1], 0), high.word[0], high.word[1]);
+        add_product(others, make_uint4(high.word[2], 0, high.word[3], 0), high.word[2], high.word[3]);
       }
+      sums[0] += others[0];
+      sums[1] += others[1];
       const float largest = fmaxf(fmaxf(sums[0], sums[1]), 0.0f);
       const unsigned bits = __reduce_max_sync(kAllLanes, __float_as_uint(largest));
       if (lane() == 0) array<float>(at_.squares)[group] = __uint_as_float(bits);
@@ -212,7 +215,7 @@ class SetEncoder {
       for (unsigned h = 0; h < 2; ++h) {
         const unsigned plane = plane_tile * kQueryRows + lane() / 4 + 8 * h, rep = plane / job_.k_sim;
         const bool mine = rep >= first_rep(item) && rep < end_rep(item);
-        const unsigned bit = 1u << (job_.k_sim - 1 - plane % job_.k_sim);
+        const unsigned bit = plane_bit(plane);
         const float4 facts = mine ? __ldg(reinterpret_cast<const float4*>(job_.tables.plane_facts + plane))
                                   : make_float4(0, 0, 0, 0);
         for (unsigned sub = 0; sub < 2; ++sub) {
@@ -226,18 +229,35 @@ class SetEncoder {
             const bool valid = mine && token < n;
             const bool doubtful = valid && !(fabsf(product) > bound);
             if (valid && !doubtful && product > 0) set_bit(item, rep, token, bit);
-            for (unsigned left = __ballot_sync(kAllLanes, doubtful); left != 0; left &= left - 1) {
+            bool waits = false;
+            if (doubtful) {
+              const std::uint32_t place = atomicAdd(array<std::uint32_t>(at_.doubts), 1u);
+              waits = place < kFdeMaxDoubts;
+              if (waits) {
+                array<std::uint32_t>(at_.doubts)[1 + 2 * place] = plane;
+                array<std::uint32_t>(at_.doubts)[2 + 2 * place] = token;
+              }
+            }
+            for (unsigned left = __ballot_sync(kAllLanes, doubtful && !waits); left != 0; left &= left - 1) {
               const int from = __ffs(static_cast<int>(left)) - 1;
-              const unsigned other_plane = __shfl_sync(kAllLanes, plane, from);
-              const unsigned other_token = __shfl_sync(kAllLanes, token, from);
-              const bool positive = canonical_sign(item.first + item.begin + other_token, other_plane);
-              if (static_cast<int>(lane()) == from && positive) set_bit(item, rep, token, bit);
+              settle(item, __shfl_sync(kAllLanes, plane, from), __shfl_sync(kAllLanes, token, from));
             }
           }
         }
       }
     }
   }
+
+  __device__ void settle_doubts(const Item& item) {
+    const std::uint32_t* doubts = array<std::uint32_t>(at_.doubts);
+    const unsigned n = min(doubts[0], kFdeMaxDoubts);
+    for (unsigned i = warp(); i < n; i += warps()) settle(item, doubts[1 + 2 * i], doubts[2 + 2 * i]);
+  }
+  __device__ void settle(const Item& item, unsigned plane, unsigned token) {
+    if (canonical_sign(item.first + item.begin + token, plane) && lane() == 0)
+      set_bit(item, plane / job_.k_sim, token, plane_bit(plane));
+  }
+  __device__ unsigned plane_bit(unsigned plane) const { return 1u << (job_.k_sim - 1 - plane % job_.k_sim); }
 
   __device__ void set_bit(const Item& item, unsigned rep, unsigned token, unsigned bit) {
     atomicOr(array<std::uint32_t>(at_.cells) + (rep - first_rep(item)) * kFdeMaxChunk + token, bit);
@@ -247,7 +267,7 @@ class SetEncoder {
     const T* x = tokens() + token * job_.stride;
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
-#pragma unroll 1
+#pragma unroll 4
     for (unsigned i = lane(); i < job_.dim; i += kLanes) {
       float value = TokenOperand<T>::widen(x + i, 1.0f);
       if (job_.tables.center != nullptr) value = __fsub_rn(value, __ldg(job_.tables.center + i));
@@ -396,16 +416,28 @@ class SetEncoder {
       const unsigned number = job_.gray ? gray_number(cell) : cell;
       const unsigned global_rep = first_rep(item) + rep;
       const std::size_t out = base + (std::size_t{global_rep} * job_.n_cells + number) * job_.d_proj;
-      for (unsigned c = (lane() & ((1u << shift) - 1)) * 2; c < job_.d_proj; c += 2u << shift)
+      for (unsigned c = (lane() & ((1u << shift) - 1)) * 2; c < job_.d_proj; c += 2u << shift) {
+        // Rows of a repetition may belong to the pass before or after; those before wrap around.
+        const unsigned row = global_rep * job_.d_proj + c - first_row(item),
+                       n_rows = end_row(item) - first_row(item);
+        float value[2];
 #pragma unroll
-        for (unsigned v = 0; v < 2; ++v) {
-          const unsigned row = global_rep * job_.d_proj + c + v - first_row(item);
-          // Rows of a repetition may belong to the pass before or after; those before wrap around.
-          if (c + v >= job_.d_proj || row >= end_row(item) - first_row(item)) continue;
-          const float value = count == 0 && !filled ? 0.0f : __fmul_rn(values[row], share);
-          if (job_.f32 != nullptr) job_.f32[out + c + v] = value;
-          if (job_.f16 != nullptr) job_.f16[out + c + v] = __float2half_rn(value);
+        for (unsigned v = 0; v < 2; ++v)
+          value[v] = (count == 0 && !filled) || row + v >= n_rows ? 0.0f : __fmul_rn(values[row + v], share);
+        if (job_.d_proj % 2 == 0) {  // then both belong to the pass, or neither
+          if (row >= n_rows) continue;
+          if (job_.f32 != nullptr)
+            *reinterpret_cast<float2*>(job_.f32 + out + c) = make_float2(value[0], value[1]);
+          if (job_.f16 != nullptr)
+            *reinterpret_cast<__half2*>(job_.f16 + out + c) = __floats2half2_rn(value[0], value[1]);
+          continue;
         }
+        for (unsigned v = 0; v < 2 && c + v < job_.d_proj; ++v) {
+          if (row + v >= n_rows) continue;
+          if (job_.f32 != nullptr) job_.f32[out + c + v] = value[v];
+          if (job_.f16 != nullptr) job_.f16[out + c + v] = __float2half_rn(value[v]);
+        }
+      }
     }
   }
 

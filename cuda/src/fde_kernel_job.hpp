@@ -20,7 +20,8 @@ struct alignas(16) PlaneFacts {
 
 constexpr unsigned kFdeMaxWarps = 20;
 constexpr unsigned kFdeHeldSteps = 4;
-constexpr unsigned kFdeMaxChunk = 64;  // tokens
+constexpr unsigned kFdeMaxChunk = 128;   // tokens
+constexpr unsigned kFdeMaxDoubts = 512;  // signs that wait for the canonical product
 constexpr std::uint32_t kNoToken = 0xffffffffu;
 
 /// The random objects on the device.
@@ -56,7 +57,7 @@ struct FdeJob {
 
 /// Shared memory of a block with `warps` warps, in bytes from its beginning.
 struct FdeShared {
-  unsigned tiles, sums, firsts, cells, counts, first_tokens, nearest, squares, end;
+  unsigned tiles, sums, firsts, cells, counts, first_tokens, nearest, squares, doubts, end;
   unsigned row_stride;  // of sums and firsts, per cell
 
   WHIMBREL_HOST_DEVICE FdeShared(const FdeJob& job, unsigned warps) {
@@ -76,6 +77,7 @@ struct FdeShared {
     first_tokens = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);
     nearest = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);
     squares = take(kFdeMaxChunk / kColumns * 4);
+    doubts = take((1 + 2 * kFdeMaxDoubts) * 4);
     end = at;
   }
 };

@@ -98,7 +98,8 @@ __device__ float scan_tokens(const MaxSimJob& job, unsigned slot, std::size_t fi
       for (unsigned g = 0; g < 8; ++g) {
         const unsigned token = min(begin + g, n - 1);  // past the end the last row again
         const float scale = sizeof(T) == 1 ? __ldg(job.scales + first + token) : 1.0f;
-        sums[g] = Ip::add(sums[g], __ldg(query + i), TokenOperand<T>::widen(rows + token * job.stride + i, scale));
+        sums[g] =
+            Ip::add(sums[g], __ldg(query + i), TokenOperand<T>::widen(rows + token * job.stride + i, scale));
       }
     largest = fmaxf(largest, fold_eight(sums, lane));  // which drops what is not a number
   }
@@ -418,7 +419,8 @@ class BestProducts {
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
 
-    const float length = length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+    const float length =
+        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
