@@ -29,6 +29,8 @@ WHIMBREL_HOST_DEVICE constexpr std::uint32_t gray_number(std::uint32_t bits) {
   return bits;
 }
 
+constexpr unsigned kNoRank = 255;
+
 template <class T>
 class SetEncoder {
  public:
@@ -278,18 +280,18 @@ class SetEncoder {
     return sum > 0;
   }
 
-  /// Count tokens and find the first of each cell. Beside its cell a token gets its rank among those of its
-  /// group of four that have the same.
+  /// Count tokens and find the first of each cell. A token also gets its rank among those of its group of
+  /// four that have the same cell.
   __device__ void take_census(const Item& item, unsigned n) {
     const unsigned n_reps = end_rep(item) - first_rep(item);
     for (unsigned i = threadIdx.x; i < n_reps * kFdeMaxChunk; i += blockDim.x) {
       const unsigned rep = i / kFdeMaxChunk, token = i % kFdeMaxChunk;
       if (token >= n) continue;
-      std::uint32_t* cells = array<std::uint32_t>(at_.cells) + rep * kFdeMaxChunk;
-      const std::uint32_t cell = cells[token] & 0xffffu;
-      std::uint32_t rank = 0;
-      for (unsigned other = token / 4 * 4; other < token; ++other) rank += (cells[other] & 0xffffu) == cell;
-      cells[token] = cell | rank << 16;
+      const std::uint32_t* cells = array<std::uint32_t>(at_.cells) + rep * kFdeMaxChunk;
+      const std::uint32_t cell = cells[token];
+      unsigned rank = 0;
+      for (unsigned other = token / 4 * 4; other < token; ++other) rank += cells[other] == cell;
+      array<unsigned char>(at_.ranks)[i] = static_cast<unsigned char>(rank);
       atomicAdd(array<std::uint32_t>(at_.counts) + rep * job_.n_cells + cell, 1u);
       if (job_.documents)
         atomicMin(array<std::uint32_t>(at_.first_tokens) + rep * job_.n_cells + cell, item.begin + token);
@@ -336,18 +338,21 @@ class SetEncoder {
         for (unsigned v = 0; v < 2; ++v) {
           const unsigned token = (group + sub) * kColumns + v * 4 + lane() % 4;
           std::uint32_t cell[2];
+          unsigned rank[2];
 #pragma unroll
           for (unsigned h = 0; h < 2; ++h) {
             const bool valid = token < n && first_row(item) + row[h] < job_.n_rows;
-            cell[h] = valid ? array<std::uint32_t>(at_.cells)[rep[h] * kFdeMaxChunk + token] : kNoToken;
+            const unsigned at = rep[h] * kFdeMaxChunk + token;
+            cell[h] = valid ? array<std::uint32_t>(at_.cells)[at] : 0;
+            rank[h] = valid ? array<unsigned char>(at_.ranks)[at] : kNoRank;
           }
           // Tokens of one cell one after another, the others at the same time.
           for (unsigned round = 0;; ++round) {
             bool more = false;
 #pragma unroll
             for (unsigned h = 0; h < 2; ++h) {
-              if (cell[h] >> 16 == round) add(cell[h] & 0xffffu, row[h], sums[sub][2 * h + v]);
-              more = more || (cell[h] != kNoToken && cell[h] >> 16 > round);
+              if (rank[h] == round) add(cell[h], row[h], sums[sub][2 * h + v]);
+              more = more || (rank[h] != kNoRank && rank[h] > round);
             }
             __syncwarp();
             if (__ballot_sync(kAllLanes, more) == 0) break;

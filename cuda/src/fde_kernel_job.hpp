@@ -57,7 +57,7 @@ struct FdeJob {
 
 /// Shared memory of a block with `warps` warps, in bytes from its beginning.
 struct FdeShared {
-  unsigned tiles, sums, firsts, cells, counts, first_tokens, nearest, squares, doubts, end;
+  unsigned tiles, sums, firsts, cells, ranks, counts, first_tokens, nearest, squares, doubts, end;
   unsigned row_stride;  // of sums and firsts, per cell
 
   WHIMBREL_HOST_DEVICE FdeShared(const FdeJob& job, unsigned warps) {
@@ -73,6 +73,7 @@ struct FdeShared {
     sums = take(job.n_cells * row_stride * 4);
     firsts = take(job.documents ? job.n_cells * row_stride * 4 : 0);
     cells = take(job.pass_reps * kFdeMaxChunk * 4);
+    ranks = take(job.pass_reps * kFdeMaxChunk);
     counts = take(job.pass_reps * job.n_cells * 4);
     first_tokens = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);
     nearest = take(job.documents ? job.pass_reps * job.n_cells * 4 : 0);

@@ -107,6 +107,12 @@ TEST_CASE("encodings of the GPU have the cells of the CPU and its coordinates up
         }
 }
 
+TEST_CASE("one small encoding of the GPU, for tools that slow it down") {
+  if (!have_device()) return;
+  const FdeParams params = make_params(128, 4, 5, FdeProjection::kCountSketch, 16);
+  compare(params, Sets({150, 0, 3, 20}, 128, 0, TokenType::kFloat16, Kind::kDuplicates, 3), true);
+}
+
 TEST_CASE("the encoder of the GPU refuses what it cannot do") {
   if (!have_device()) return;
   CHECK_THROWS_AS(cuda::FdeEncoder(make_params(128, 10, 2, FdeProjection::kCountSketch, 4)),
