@@ -24,6 +24,10 @@ INCLUDES = [f"-I{ROOT / folder}" for folder in ("cuda/include", "cuda/src", "cpp
 REGISTERS = {"scan": 255, "scan_hopper": 168}
 REGISTERS_ELSEWHERE = 96
 
+# Bytes of stack that a kernel may use, by a part of its name. write_queries keeps one flag across the
+# subroutine of a square root, once a query.
+STACK_BYTES = {"write_queries": 8}
+
 # Entry functions whose float sums are returned: file, and a pattern of their names.
 CANONICAL = [
     ("pairwise_distance", "."),
@@ -54,6 +58,11 @@ def compile_one(source: Path, target: str, folder: Path) -> tuple[str, str]:
     return ptx.read_text(), run("nvcc", "-cubin", f"-arch=sm_{target}", "-Xptxas=-v", str(ptx), "-o", cubin)
 
 
+def allowed_stack(name: str) -> int:
+    """Bytes of stack, stores and loads that a kernel may have."""
+    return max([size for part, size in STACK_BYTES.items() if part in name], default=0)
+
+
 def resource_errors(report: str, ceiling: int) -> tuple[list[str], int]:
     """What is wrong in a report of ptxas, and how many kernels it describes."""
     kernels = re.split(r"Compiling entry function '", report)[1:]
@@ -66,7 +75,7 @@ def resource_errors(report: str, ceiling: int) -> tuple[list[str], int]:
         used = re.search(r"Used (\d+) registers", kernel)
         if sizes is None or used is None:
             errors.append(f"{name}: the report is of an unknown form")
-        elif any(int(size) for size in sizes.groups()):
+        elif any(int(size) > allowed_stack(name) for size in sizes.groups()):
             errors.append(f"{name}: {sizes[0]}")
         elif int(used[1]) > ceiling:
             errors.append(f"{name}: expected at most {ceiling} registers, got {used[1]}")
@@ -108,7 +117,9 @@ def main() -> None:
                     errors.append(f"{where}: expected {instruction}, got none")
     if errors:
         sys.exit("\n".join(errors))
-    print(f"{total} kernels of {len(sources)} files: no spill, no stack frame, no fused canonical sum")
+    print(
+        f"{total} kernels of {len(sources)} files: nothing spilled but {STACK_BYTES}, no fused canonical sum"
+    )
 
 
 if __name__ == "__main__":
