@@ -44,14 +44,14 @@ template <class T, bool kSplit>
 Kernel choose(std::size_t dim, std::size_t n_slots) {
   if (dim > 128) return kernel<T, kSplit, 4, 4, true>();
   if constexpr (kSplit) {
-    return n_slots <= 64 ? kernel<T, true, 2>() : kernel<T, true, 8>();
+    return n_slots <= 32 ? kernel<T, true, 2>() : kernel<T, true, 4>();
+  } else if constexpr (sizeof(T) == 1) {
+    return n_slots <= 32 ? kernel<T, false, 1>() : kernel<T, false, 4>();
   } else {
-    if constexpr (sizeof(T) == 2) {
-      if (dim <= 64) return n_slots <= 32 ? kernel<T, false, 1, 2>() : kernel<T, false, 8, 2>();
-      if (n_slots > 32 && n_slots <= 64) return kernel<T, false, 2>();
-      if (n_slots > 64 && n_slots <= 128) return kernel<T, false, 4>();
-    }
-    return n_slots <= 32 ? kernel<T, false, 1>() : kernel<T, false, 8>();
+    if (dim <= 64) return n_slots <= 32 ? kernel<T, false, 1, 2>() : kernel<T, false, 4, 2>();
+    return n_slots <= 32   ? kernel<T, false, 1>()
+           : n_slots <= 64 ? kernel<T, false, 2>()
+                           : kernel<T, false, 4>();
   }
 }
 

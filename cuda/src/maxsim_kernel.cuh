@@ -36,12 +36,8 @@ class BestProducts {
   static constexpr unsigned kTiles = kSplit ? 1 : 2;  // of 16 query tokens for a warp
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
   static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
-  static constexpr unsigned kMinBlocks = kLong         ? 1
-                                         : kWarps == 1 ? 12
-                                         : kWarps == 2 ? 6
-                                         : kWarps == 4 ? 3
-                                         : kWarps == 8 ? 2
-                                                       : 1;
+  // As many as leave registers enough that nothing is spilled.
+  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 11 : kWarps == 2 ? 5 : 3;
   static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
@@ -318,10 +314,12 @@ class BestProducts {
         }
       }
     // Without branches in between, so that the reads of one product hide those of the next.
+    if constexpr (kWarps == 1)
 #pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m)
+      for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
-      for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
+        for (unsigned h = 0; h < 2; ++h)
+          product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
 
     const float length =
         length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
@@ -331,6 +329,7 @@ class BestProducts {
       for (unsigned h = 0; h < 2; ++h) {
         const State& s = state_[m][h];
         const unsigned group = m * kQueryRows + h * 8, mine = group + lane() / 4;
+        if constexpr (kWarps > 1) product[m][h] = best_product(group, s.at);
         const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
         const float near = s.best - (facts.x * length + facts.y);
         // Not so if the bound is not a number. With a query token of zeros all products are zero.
@@ -371,7 +370,7 @@ class BestProducts {
     const unsigned depth = n_steps() * kLanes, dim = static_cast<unsigned>(job_.queries.dim);
     const float* query = job_.queries.rows + std::size_t{slot_ + group} * depth + lane();
     // Zeros behind the last coordinate change no bit.
-#pragma unroll(kWarps < 8 ? 4 : 1)
+#pragma unroll 2
     for (unsigned step = 0; step < n_steps(); ++step)
 #pragma unroll
       for (unsigned g = 0; g < 8; ++g)
