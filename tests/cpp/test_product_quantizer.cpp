@@ -19,12 +19,14 @@ struct Coded {
       : rows(pointers()), meter({}, kRows), quantizer(kDim, rows, 3, threads, meter) {
     codes.resize(kRows * quantizer.groups());
     std::vector<std::uint8_t*> out;
+    out.reserve(kRows);
     for (std::size_t i = 0; i < kRows; ++i) out.push_back(&codes[i * quantizer.groups()]);
     quantizer.encode(rows, out, threads, meter);
   }
   static std::vector<const float*> pointers() {
     static const RandomSets data({kRows}, kDim, 5);
     std::vector<const float*> out;
+    out.reserve(kRows);
     for (std::size_t i = 0; i < kRows; ++i) out.push_back(&data.tokens[i * kDim]);
     return out;
   }

@@ -58,6 +58,7 @@ class LemurEncoder::Impl {
     for (std::size_t first = 0; first < documents.size(); first += kBlock) {
       const std::size_t n_docs = std::min(kBlock, documents.size() - first);
       std::vector<std::int64_t> offsets;
+      offsets.reserve(n_docs + 1);
       for (std::size_t i = 0; i <= n_docs; ++i)
         offsets.push_back(documents.offsets[first + i] - documents.offsets[first]);
       const RaggedView block{{documents.tokens.row(documents.begin(first)),

@@ -134,6 +134,7 @@ MultiVectorIndex::Loaded MultiVectorIndex::load(const std::string& path, bool mm
     }
     metadata = read_bytes(reader, kMeta, reader.length(kMeta));
     const std::string removed = read_bytes(reader, kRemoved, p.n_docs);
+    impl->removed.reserve(removed.size());
     for (const char c : removed) {
       if (c != 0 && c != 1) damaged("marks that are 0 or 1");
       impl->removed.push_back(static_cast<std::uint8_t>(c));

@@ -107,6 +107,7 @@ std::vector<const float*> choose(std::span<const float* const> rows, std::uint64
   std::sort(order.begin(), order.end());
   order.resize(std::min(order.size(), kMostSamples));
   std::vector<const float*> chosen;
+  chosen.reserve(order.size());
   for (const auto& [bits, i] : order) chosen.push_back(rows[i]);
   return chosen;
 }
