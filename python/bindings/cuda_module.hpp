@@ -8,5 +8,6 @@ namespace whimbrel::python {
 void register_cuda_device(py::module_& m);
 void register_cuda_exact(py::module_& m);
 void register_cuda_knn(py::module_& m);
+void register_cuda_sets(py::module_& m);
 
 }  // namespace whimbrel::python

@@ -56,6 +56,12 @@ class _Torch:
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         return self._torch.empty(shape, dtype=getattr(self._torch, dtype), device=f"cuda:{device}")
 
+    def integers(self, values: list[int], device: int) -> Any:
+        return self._torch.tensor(values, dtype=self._torch.int64, device=f"cuda:{device}")
+
+    def to_numpy(self, tensor: Any) -> Any:
+        return tensor.cpu().numpy()
+
     def cast(self, tensor: Any, dtype: str) -> Any:
         return tensor.to(getattr(self._torch, dtype)).contiguous()
 
@@ -99,6 +105,13 @@ class _Cupy:
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
         with self._cupy.cuda.Device(device):
             return self._cupy.empty(shape, dtype)
+
+    def integers(self, values: list[int], device: int) -> Any:
+        with self._cupy.cuda.Device(device):
+            return self._cupy.asarray(values, dtype="int64")
+
+    def to_numpy(self, array: Any) -> Any:
+        return self._cupy.asnumpy(array)
 
     def cast(self, array: Any, dtype: str) -> Any:
         with array.device:

@@ -19,6 +19,8 @@ class _Properties(TypedDict):
     memory_bytes: int
     free_bytes: int
 
+_Sets: TypeAlias = tuple[_Rows, str, int, int, int]
+_Lists: TypeAlias = tuple[int, int, int, int]
 _Found: TypeAlias = tuple[_Int64, _Float32, list[int]]
 
 def device_count() -> tuple[int, str, int]: ...
@@ -73,3 +75,54 @@ class DeviceMatrix:
     def host_knn_self(
         self, n_rows: int, k: int, certified: bool, scope: str, first_row: int, workspace_limit: int
     ) -> _Found: ...
+
+def maxsim_workspace_bytes(queries: _Sets, docs: _Sets, limit: int) -> int: ...
+def maxsim_lists_workspace_bytes(queries: _Sets, docs: _Sets, lists: _Lists, limit: int) -> int: ...
+def maxsim_matrix(
+    queries: _Sets,
+    docs: _Sets,
+    normalize: bool,
+    scores: int,
+    workspace: int,
+    workspace_bytes: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def maxsim_lists(
+    queries: _Sets,
+    docs: _Sets,
+    lists: _Lists,
+    normalize: bool,
+    scores: int,
+    workspace: int,
+    workspace_bytes: int,
+    device: int,
+    stream: int,
+) -> None: ...
+
+class FdeEncoder:
+    def __init__(
+        self,
+        dim: int,
+        k_sim: int,
+        r_reps: int,
+        projection: str,
+        d_proj: int,
+        d_final: int,
+        fill_empty: bool,
+        seed: int,
+        mode: str,
+        center: _Float32,
+        device: int,
+    ) -> None: ...
+    def workspace_bytes(self, n_sets: int) -> int: ...
+    def encode(
+        self,
+        sets: _Sets,
+        documents: bool,
+        out: int,
+        half: bool,
+        workspace: int,
+        workspace_bytes: int,
+        stream: int,
+    ) -> None: ...

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
 from ._arrays import Float32, Int64, as_array, as_int_vector, as_threads
+from ._device_sets import are_on_device
+from ._device_sets import maxsim_matrix as device_matrix
+from ._device_sets import maxsim_pairs as device_pairs
 from ._ragged import Ragged, RaggedLike, as_ragged, host_array
 from .token_store import TokenStore
 
@@ -15,7 +20,7 @@ __all__ = ["maxsim", "maxsim_matrix", "maxsim_pairs"]
 
 def maxsim(
     query: ArrayLike, docs: RaggedLike | TokenStore, *, normalize: bool = False, threads: int = 0
-) -> Float32:
+) -> Any:
     """Score one query with every document: the sum over its tokens of the best inner product [1]_ [2]_.
 
     Parameters
@@ -25,7 +30,8 @@ def maxsim(
     docs : sets of (t, d) vectors, or TokenStore
         A sequence of n arrays (t_i, d); a tuple ``(tokens, offsets)`` of (T, d) and (n + 1,) integers, where
         document i is ``tokens[offsets[i]:offsets[i + 1]]``; a tuple ``(padded, mask)`` of (n, t, d) and
-        (n, t); or one array (n, t, d). Anything with ``__array__`` or ``__dlpack__`` in host memory.
+        (n, t); or one array (n, t, d). Anything with ``__array__`` or ``__dlpack__`` in host memory. With
+        `query` on a CUDA device (CuPy, torch): ``(tokens, offsets)`` there, of finite numbers.
     normalize : bool
         Divide by the number of query tokens.
     threads : int
@@ -64,6 +70,8 @@ def maxsim(
     >>> wb.maxsim([[1.0, 0.0], [0.0, 2.0]], docs)
     array([ 3. ,  1.5, -inf], dtype=float32)
     """
+    if are_on_device(query, docs):
+        return device_matrix(query, docs, normalize)[0]
     tokens = host_array("query", query)
     if tokens.ndim != 2:
         raise ValueError(
@@ -75,7 +83,7 @@ def maxsim(
 
 def maxsim_matrix(
     queries: RaggedLike, docs: RaggedLike | TokenStore, *, normalize: bool = False, threads: int = 0
-) -> Float32:
+) -> Any:
     """Score every query with every document; see `maxsim`, whose forms of `docs` the queries have too.
 
     Returns
@@ -89,6 +97,8 @@ def maxsim_matrix(
     array([[1. , 0.5],
            [1. , 1.5]], dtype=float32)
     """
+    if are_on_device(queries, docs):
+        return device_matrix(queries, docs, normalize)
     return _matrix(as_ragged("queries", queries), docs, normalize, threads)
 
 
@@ -100,7 +110,7 @@ def maxsim_pairs(
     candidates: ArrayLike | None = None,
     normalize: bool = False,
     threads: int = 0,
-) -> Float32:
+) -> Any:
     """Score chosen pairs of a query and a document; see `maxsim`.
 
     Parameters
@@ -136,6 +146,8 @@ def maxsim_pairs(
     array([[ 0.5, -inf],
            [ 1. ,  1.5]], dtype=float32)
     """
+    if are_on_device(queries, docs, candidates):
+        return device_pairs(queries, docs, candidates, normalize)
     sets = as_ragged("queries", queries)
     n = len(sets.offsets) - 1
     if candidates is not None:
