@@ -12,6 +12,11 @@ namespace whimbrel {
 enum class RandomPurpose : std::uint64_t {
   kHnswLevel = 1,
   kInsertionOrder = 2,
+  kCurAnchors = 32,
+  kCurSoftmax = 33,
+  kCurLeverage = 34,
+  kCurClusters = 35,
+  kCurStart = 36,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

@@ -10,6 +10,11 @@ namespace whimbrel::kernels {
 /// The upper half of a float32 (bfloat16): the same range, 8 significant bits. Half the bytes to fetch.
 using Bf16 = std::uint16_t;
 
+/// An IEEE 754 half (float16). Its own type: bfloat16 has the same size and another meaning.
+struct Half {
+  std::uint16_t bits;
+};
+
 /// Rows kept in equally sized blocks: row i starts at blocks[i >> shift] + (i & mask) * stride.
 template <class T>
 struct RowBlocks {
@@ -47,6 +52,15 @@ using TileKernel = void (*)(const float* rows, std::size_t stride, const float* 
 using SelectKernel = std::uint64_t (*)(const float* products, float bias, float scale, const float* bounds,
                                        float* scores);
 
+/// out[i] = inner product of the query with row i of n rows that stand one after another, `stride` elements
+/// apart, in canonical form: the bits that ip.canonical gives, negated, for the row widened to float. For
+/// passes over all rows, which run at the speed of memory.
+template <class T>
+using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows, std::size_t stride,
+                               std::size_t n, float* out);
+/// out[i] = the value of half[i].
+using WidenKernel = void (*)(const Half* half, std::size_t n, float* out);
+
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
   PairKernel canonical;  // 32 virtual lanes, multiply and add rounded separately: the same bits on every ISA
@@ -64,6 +78,9 @@ struct KernelTable {
   std::size_t tile_cols;
   TileKernel tile;
   SelectKernel select;
+  DotRowsKernel<float> dot_rows;
+  DotRowsKernel<Half> dot_rows_f16;
+  WidenKernel widen;
 };
 
 /// The largest tile of any ISA, for buffers on the stack.
