@@ -36,4 +36,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   whimbrel::python::register_exact(m);
   whimbrel::python::register_lid(m);
   whimbrel::python::register_hnsw(m);
+  whimbrel::python::register_cur(m);
 }

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "whimbrel/cur.hpp"
+#include "whimbrel/cur_search.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
 
@@ -35,6 +37,33 @@ inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "mom") return LidEstimator::kMoments;
   throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" +
                               name + "'");
+}
+
+inline CurStorage cur_storage_from_name(const std::string& name) {
+  if (name == "f32") return CurStorage::kFloat32;
+  if (name == "f16") return CurStorage::kFloat16;
+  throw std::invalid_argument("storage: expected 'f32' or 'f16', got '" + name + "'");
+}
+
+inline const char* cur_storage_name(CurStorage storage) {
+  return storage == CurStorage::kFloat16 ? "f16" : "f32";
+}
+
+inline AnchorRule anchor_rule_from_name(const std::string& name) {
+  if (name == "random") return AnchorRule::kRandom;
+  if (name == "top") return AnchorRule::kTop;
+  if (name == "kmeans") return AnchorRule::kKMeans;
+  if (name == "leverage") return AnchorRule::kLeverage;
+  if (name == "l2_greedy") return AnchorRule::kL2Greedy;
+  throw std::invalid_argument("rule: expected 'random', 'top', 'kmeans', 'leverage' or 'l2_greedy', got '" +
+                              name + "'");
+}
+
+inline CurRule cur_rule_from_name(const std::string& name) {
+  if (name == "top_k") return CurRule::kTopK;
+  if (name == "softmax") return CurRule::kSoftmax;
+  if (name == "uncertainty") return CurRule::kUncertainty;
+  throw std::invalid_argument("rule: expected 'top_k', 'softmax' or 'uncertainty', got '" + name + "'");
 }
 
 }  // namespace whimbrel::python

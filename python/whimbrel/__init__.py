@@ -10,28 +10,42 @@ except ModuleNotFoundError as error:
         "(or `pip install -e .`), and do not import it from the source tree"
     ) from error
 
+from .cur import CurHits, CurIndex
+from .cur_retriever import CurRetriever
+from .cur_rounds import CurSearch, CurSearchResult
+from .cur_search import cur_search
 from .exact import KnnResult, knn
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
 from .lid_report import LidReport, lid_report
 from .order import ORDERS, insertion_order, named_order
+from .scorers import AsyncItemScorer, ItemScorer, PairScorer
 from .vector_files import read_vectors, write_vectors
 
 __all__ = [
     "ORDERS",
+    "AsyncItemScorer",
     "CancelledError",
+    "CurHits",
+    "CurIndex",
+    "CurRetriever",
+    "CurSearch",
+    "CurSearchResult",
     "FormatError",
     "HnswIndex",
     "HnswStats",
     "HnswValidation",
+    "ItemScorer",
     "KnnResult",
     "LidReport",
+    "PairScorer",
     "SearchCounts",
     "SearchResult",
     "__version__",
     "active_isa",
     "available_isas",
+    "cur_search",
     "distance_to_mean",
     "estimate_lid",
     "insertion_order",

@@ -1,15 +1,19 @@
 #include "cur/features.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <stdexcept>
 #include <string>
 
+#include "base/half.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {
 namespace {
+
+using kernels::Half;
+
+constexpr float kMaxHalf = 65504.0f;
 
 /// A canonical sum has 32 lanes, and a row of any type then fills whole cache lines.
 constexpr std::size_t kStrideUnit = 32;
@@ -56,7 +60,7 @@ void ItemFeatures::set_row(std::size_t i, const float* values) {
       throw std::invalid_argument(
           "anchor_scores: expected centered values within +-65504 for storage \"f16\", got " +
           std::to_string(values[j]) + " for item " + std::to_string(i));
-    row[j] = to_half(values[j]);
+    row[j] = {to_half(values[j])};
   }
   std::fill(row + dim_, row + stride_, Half{});
 }
@@ -65,7 +69,7 @@ void ItemFeatures::row(std::size_t i, float* out) const {
   if (const auto* rows = std::get_if<BlockRows<float>>(&rows_)) {
     std::copy_n(rows->row(i), dim_, out);
   } else {
-    table_->widen(std::get<BlockRows<Half>>(rows_).row(i), dim_, out);
+    table_->widen_f16(&std::get<BlockRows<Half>>(rows_).row(i)->bits, dim_, out);
   }
 }
 
@@ -79,7 +83,7 @@ void ItemFeatures::dots(const float* query, std::size_t first, std::size_t n, fl
 
 const float* ItemFeatures::floats(std::size_t first, std::size_t n, float* scratch) const {
   if (const auto* rows = std::get_if<BlockRows<float>>(&rows_)) return rows->row(first);
-  table_->widen(std::get<BlockRows<Half>>(rows_).row(first), n * stride_, scratch);
+  table_->widen_f16(&std::get<BlockRows<Half>>(rows_).row(first)->bits, n * stride_, scratch);
   return scratch;
 }
 
@@ -94,14 +98,16 @@ std::span<std::byte> ItemFeatures::stored(std::size_t first, std::size_t n) {
 }
 
 bool ItemFeatures::valid(std::size_t i) const {
-  for (std::size_t j = 0; j < stride_; ++j) {
-    // Bits, since a negative zero is not padding.
-    const float x = std::holds_alternative<BlockRows<float>>(rows_)
-                        ? std::get<BlockRows<float>>(rows_).row(i)[j]
-                        : to_float(std::get<BlockRows<Half>>(rows_).row(i)[j]);
-    if (j < dim_ ? !std::isfinite(x) : std::bit_cast<std::uint32_t>(x) != 0) return false;
-  }
-  return true;
+  // An exponent of all ones is infinite or no number; padding is zero in its bits.
+  const auto good = [this](const auto* bits, auto exponent) {
+    for (std::size_t j = 0; j < stride_; ++j)
+      if (j < dim_ ? (bits[j] & exponent) == exponent : bits[j] != 0) return false;
+    return true;
+  };
+  const std::span<const std::byte> bytes = stored(i, 1);
+  if (std::holds_alternative<BlockRows<Half>>(rows_))
+    return good(reinterpret_cast<const std::uint16_t*>(bytes.data()), std::uint16_t{0x7c00});
+  return good(reinterpret_cast<const std::uint32_t*>(bytes.data()), std::uint32_t{0x7f800000});
 }
 
 }  // namespace whimbrel

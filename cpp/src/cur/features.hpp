@@ -6,7 +6,6 @@
 #include <span>
 #include <variant>
 
-#include "base/float16.hpp"
 #include "base/memory.hpp"
 #include "kernels/kernel_table.hpp"
 #include "whimbrel/cur.hpp"
@@ -50,7 +49,7 @@ class ItemFeatures {
  private:
   const kernels::KernelTable* table_;
   std::size_t dim_, stride_, chunk_rows_;
-  std::variant<BlockRows<float>, BlockRows<Half>> rows_;
+  std::variant<BlockRows<float>, BlockRows<kernels::Half>> rows_;
 };
 
 }  // namespace whimbrel

@@ -246,7 +246,8 @@ void dot_rows(const float* query, std::size_t d, const T* rows, std::size_t stri
   for (; i < n; ++i) dot_some_rows<1>(query, d, rows + i * stride, stride, out + i);
 }
 
-void widen(const Half* half, std::size_t n, float* out) {
+void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
+  const Half* half = reinterpret_cast<const Half*>(codes);
   std::size_t i = 0;
   for (; i + kWidth <= n; i += kWidth) store(out + i, load(half + i));
   if (i < n) {
@@ -272,7 +273,7 @@ const KernelTable kTable = {
     select,
     dot_rows<float>,
     dot_rows<Half>,
-    widen,
+    widen_f16,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

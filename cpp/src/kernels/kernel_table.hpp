@@ -58,8 +58,8 @@ using SelectKernel = std::uint64_t (*)(const float* products, float bias, float 
 template <class T>
 using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows, std::size_t stride,
                                std::size_t n, float* out);
-/// out[i] = the value of half[i].
-using WidenKernel = void (*)(const Half* half, std::size_t n, float* out);
+/// Finite float16 to float: the same bits on every ISA.
+using WidenF16Kernel = void (*)(const std::uint16_t* codes, std::size_t n, float* out);
 
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
@@ -80,7 +80,7 @@ struct KernelTable {
   SelectKernel select;
   DotRowsKernel<float> dot_rows;
   DotRowsKernel<Half> dot_rows_f16;
-  WidenKernel widen;
+  WidenF16Kernel widen_f16;
 };
 
 /// The largest tile of any ISA, for buffers on the stack.
