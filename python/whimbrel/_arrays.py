@@ -141,6 +141,7 @@ def as_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return value
 
+
 def as_scores(name: str, values: ArrayLike) -> Float32:
     """Scores, a row per query: (q, n) float32 in C order; either may be 0."""
     array = as_array(name, values)

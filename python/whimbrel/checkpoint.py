@@ -1,7 +1,7 @@
-"""The scores of anchor queries on disk while they are computed: nothing that a scorer returned is computed again.
+"""The scores of anchor queries on disk while they are computed: no call of the scorer is lost.
 
-One file: a header of 4 KiB that says for which queries and items it is, then the (k_q, n) float32 matrix, NaN where there
-is no score yet. Each batch is written as soon as it is known.
+One file: a header of 4 KiB that says for which queries and items it is, then the (k_q, n) float32 matrix, NaN
+where there is no score yet. Each batch is written as soon as it is known.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Float32, Int64
-from ._core import FormatError
+from ._core import CancelledError, FormatError
+from ._progress import Progress, reporter
+from .scorers import Scorer, check_scores
 
-__all__ = ["ScoreCheckpoint", "fingerprint"]
+__all__ = ["ScoreCheckpoint", "complete_scores"]
 
 HEADER_BYTES = 4096
 MAGIC = "whimbrel scores 1"
@@ -124,6 +126,24 @@ class ScoreCheckpoint:
         with open(self._path, "r+b") as file:
             file.seek(offset)
             file.write(self.scores[query, first:last].tobytes())
+
+
+def complete_scores(
+    found: ScoreCheckpoint, queries: Sequence[Any], scorer: Scorer, batch_size: int, progress: Progress
+) -> None:
+    """Ask for all scores that are missing, in batches; each batch is kept before the next one begins."""
+    total = sum(len(found.missing(q)) for q in range(len(queries)))
+    done = 0
+    with reporter(progress, "scores") as report:
+        for batch in found.batches(batch_size):
+            answers = scorer.score_many([(queries[q], items) for q, items in batch])
+            for (q, items), scores in zip(batch, answers, strict=True):
+                found.put(q, items, scores)
+                done += len(items)
+            for (q, items), scores in zip(batch, answers, strict=True):
+                check_scores(queries[q], items, scores)
+            if report is not None and report(done, total) is False:
+                raise CancelledError("cancelled by the progress callback")
 
 
 def _short(value: Any) -> str:

@@ -41,15 +41,16 @@ class CurIndex(CurItems):
 
     Notes
     -----
-    Ridge regression on the columns of the score matrix: ``f(q, i) = mean_i + y . v_i``, where ``v_i`` holds what
-    the anchor queries gave to item `i` above its mean, and ``y`` is fitted to the items that were scored. With
-    ``center=False, mu=0`` it is the pseudo-inverse of the paper. Predictions have the same bits for any number of
-    threads and any CPU instruction set. Any number of calls may run at once; changes wait for them.
+    Ridge regression on the columns of the score matrix: ``f(q, i) = mean_i + y . v_i``, where ``v_i`` holds
+    what the anchor queries gave to item `i` above its mean, and ``y`` is fitted to the items that were
+    scored. With ``center=False, mu=0`` it is the pseudo-inverse of the paper. Predictions have the same bits
+    for any number of threads and any CPU instruction set. Any number of calls may run at once; changes wait
+    for them.
 
     References
     ----------
-    .. [1] Yadav et al., "Efficient nearest neighbor search for cross-encoder models using matrix factorization",
-       EMNLP 2022.
+    .. [1] Yadav et al., "Efficient nearest neighbor search for cross-encoder models using matrix
+       factorization", EMNLP 2022.
 
     Examples
     --------
@@ -85,8 +86,9 @@ class CurIndex(CurItems):
             Scores of `n` items for `k_q` queries like those to come, larger is better. Logits rather than
             probabilities: low rank lives there.
         first_stage : (k_q, n) array_like of float32, optional
-            Scores of a cheap first stage (BM25, a dense model) on the same pairs. What it predicts is subtracted,
-            and the index completes the rest; every later call then needs the first stage's scores too.
+            Scores of a cheap first stage (BM25, a dense model) on the same pairs. What it predicts is
+            subtracted, and the index completes the rest; every later call then needs the first stage's scores
+            too.
         storage : {"f32", "f16"}
             "f16" halves memory and time of a pass; centered scores must then be within +-65504.
         center : bool
@@ -133,8 +135,9 @@ class CurIndex(CurItems):
         first_stage : (q, n) or (n,) array_like of float32, optional
             First-stage scores of all items; needed if the index was fitted with them, possible if not.
         mu : float, optional
-            Ridge parameter, in squared units of the scores; 0 is the pseudo-inverse, which fails where as many items
-            were scored as there are anchor queries. None chooses it by leave-one-out on the scored items.
+            Ridge parameter, in squared units of the scores; 0 is the pseudo-inverse, which fails where as
+            many items were scored as there are anchor queries. None chooses it by leave-one-out on the scored
+            items.
         threads : int
             Worker threads; 0 uses all. Does not change the result.
 
@@ -168,7 +171,8 @@ class CurIndex(CurItems):
         """Find the `k` items of the highest predicted scores, without storing the scores of all.
 
         Parameters are those of `approximate`; `exclude_scored` leaves out `item_ids`. Removed items are never
-        returned. Many queries at once, without a first stage, are several times faster than one after another.
+        returned. Many queries at once, without a first stage, are several times faster than one after
+        another.
         """
         ids, known, first, single = self._query(item_ids, scores, first_stage)
         k = as_int("k", k, 1, MAX_K)
@@ -185,4 +189,3 @@ class CurIndex(CurItems):
         if first_stage is not None:
             first = as_scores("first_stage", np.atleast_2d(as_array("first_stage", first_stage)))
         return ids, known, first, single
-

@@ -34,10 +34,10 @@ class CurItems(CurBase):
         count : int
             Items wanted; all that are not removed if there are fewer.
         rule : {"l2_greedy", "random", "top", "kmeans", "leverage"}
-            "l2_greedy" lowers the mean squared error of predicting all items' scores from the chosen ones most at
-            each step [1]_, in one pass over the features; "random"; "top": the highest mean scores; "kmeans": the
-            items nearest to the centers of clusters of the features; "leverage": a sample by leverage in the
-            leading singular directions [2]_.
+            "l2_greedy" lowers the mean squared error of predicting all items' scores from the chosen ones
+            most at each step [1]_, in one pass over the features; "random"; "top": the highest mean scores;
+            "kmeans": the items nearest to the centers of clusters of the features; "leverage": a sample by
+            leverage in the leading singular directions [2]_.
         seed : int
             Of whatever is random in the rule.
         threads : int

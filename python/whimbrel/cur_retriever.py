@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arrays import Float32, as_int, as_int_vector, as_scores
-from ._core import CancelledError
-from ._progress import Progress, reporter
-from .checkpoint import ScoreCheckpoint
+from ._progress import Progress
+from .checkpoint import ScoreCheckpoint, complete_scores
 from .cur import CurIndex
 from .cur_rounds import CurSearch, CurSearchResult
 from .scorers import MAX_BATCH, Request, as_scorer, check_scores
@@ -31,14 +30,14 @@ class CurRetriever:
     Parameters
     ----------
     scorer : callable or Scorer
-        A callable on pairs, ``predict([(query, item), ...]) -> scores``, like ``CrossEncoder.predict``; a coroutine
-        function ``score(query, item_ids)``; or an object with `score_many`, like `ItemScorer`.
+        A callable on pairs, ``predict([(query, item), ...]) -> scores``, like ``CrossEncoder.predict``; a
+        coroutine function ``score(query, item_ids)``; or an object with `score_many`, like `ItemScorer`.
     items : sequence
-        The collection: what the scorer gets as item number `i`, usually its text. For scorers of item numbers a
-        ``range(n)`` will do.
+        The collection: what the scorer gets as item number `i`, usually its text. For scorers of item numbers
+        a ``range(n)`` will do.
     first_stage : callable, optional
-        ``first_stage(query) -> (n,) scores`` of all items by something cheap, larger is better: BM25, a dense model. Much
-        is gained by it.
+        ``first_stage(query) -> (n,) scores`` of all items by something cheap, larger is better: BM25, a dense
+        model. Much is gained by it.
     batch_size : int
         Pairs per call of a callable on pairs; also how much of `fit` an interrupt can cost.
 
@@ -77,7 +76,12 @@ class CurRetriever:
         return self._cur
 
     def fit(
-        self, anchor_queries: Sequence[Any], *, checkpoint: Any = None, progress: Progress = False, **options: Any
+        self,
+        anchor_queries: Sequence[Any],
+        *,
+        checkpoint: Any = None,
+        progress: Progress = False,
+        **options: Any,
     ) -> Self:
         """Score all items for some typical queries, and make the index.
 
@@ -86,8 +90,8 @@ class CurRetriever:
         anchor_queries : sequence
             Some hundred queries like those to come: each costs a scorer call per item.
         checkpoint : path, optional
-            File that keeps every score as soon as it is known. After an interrupt or an error, the same call goes on
-            where it stopped; once it is complete, it costs no call.
+            File that keeps every score as soon as it is known. After an interrupt or an error, the same call
+            goes on where it stopped; once it is complete, it costs no call.
         progress : bool or callable
             As in `knn`, in scorer calls.
         **options
@@ -96,30 +100,33 @@ class CurRetriever:
         Raises
         ------
         ValueError
-            A score that is not finite, named by its pair, the wrong number of scores, or a checkpoint of other queries
-            or items. Scores known by then are in the checkpoint.
+            A score that is not finite, named by its pair, the wrong number of scores, or a checkpoint of
+            other queries or items. Scores known by then are in the checkpoint.
         FormatError
             A checkpoint that is truncated or something else.
         """
         queries = list(anchor_queries)
         if len(queries) == 0 or len(self._items) == 0:
             raise ValueError(
-                f"anchor_queries, items: expected at least one of each, got {len(queries)} and {len(self._items)}"
+                "anchor_queries, items: expected at least one of each, "
+                f"got {len(queries)} and {len(self._items)}"
             )
         found = ScoreCheckpoint(queries, self._items, checkpoint)
-        self._score_missing(queries, found, progress)
+        complete_scores(found, queries, self._scorer, self._batch_size, progress)
         self._cur = CurIndex.fit(found.scores, first_stage=self._first_stage_of(queries), **options)
         self._queries = queries
         return self
 
-    def search(self, query: Any, k: int = 10, budget: int = 200, rounds: int = 10, **options: Any) -> CurSearchResult:
+    def search(
+        self, query: Any, k: int = 10, budget: int = 200, rounds: int = 10, **options: Any
+    ) -> CurSearchResult:
         """Find the `k` best items of a query with at most `budget` scorer calls; options of `cur_search`."""
         return self.search_many([query], k, budget, rounds, **options)[0]
 
     def search_many(
         self, queries: Sequence[Any], k: int = 10, budget: int = 200, rounds: int = 10, **options: Any
     ) -> list[CurSearchResult]:
-        """Search for several queries side by side, so that each round of all of them fills the scorer's batches.
+        """Search for several queries side by side: a round of all of them fills the scorer's batches.
 
         `scorer_seconds` of each result is its share of the calls.
         """
@@ -169,20 +176,6 @@ class CurRetriever:
         for (query, items), scores in zip(requests, rows, strict=True):
             check_scores(query, items, scores)
         return np.array(rows, np.float32).reshape(len(requests), -1)
-
-    def _score_missing(self, queries: list[Any], found: ScoreCheckpoint, progress: Progress) -> None:
-        total = sum(len(found.missing(q)) for q in range(len(queries)))
-        done = 0
-        with reporter(progress, "scores") as report:
-            for batch in found.batches(self._batch_size):
-                answers = self._scorer.score_many([(queries[q], items) for q, items in batch])
-                for (q, items), scores in zip(batch, answers, strict=True):
-                    found.put(q, items, scores)
-                    done += len(items)
-                for (q, items), scores in zip(batch, answers, strict=True):
-                    check_scores(queries[q], items, scores)
-                if report is not None and report(done, total) is False:
-                    raise CancelledError("cancelled by the progress callback")
 
     def _first_stage_of(self, queries: Sequence[Any]) -> Float32 | None:
         if self._first_stage is None:

@@ -52,9 +52,10 @@ class CurSearchResult:
 class CurSearch:
     """A search as a state machine, for callers who own the loop; `cur_search` drives one for you.
 
-    ``items = next_items()`` says what to score next (empty at the end), ``observe(scores)`` takes the scores,
-    `result` gives the outcome at any time. Parameters are those of `cur_search`. After an error in the scorer the search
-    holds everything that was observed before, and goes on with the same items. For one thread at a time.
+    ``items = next_items()`` says what to score next (empty at the end), ``observe(scores)`` takes the
+    scores, `result` gives the outcome at any time. Parameters are those of `cur_search`. After an error in
+    the scorer the search holds everything that was observed before, and goes on with the same items. For one
+    thread at a time.
     """
 
     def __init__(

@@ -26,16 +26,17 @@ def cur_search(
     budget : int
         Items that may be scored, never exceeded. From the number of items on, all are scored.
     rounds : int
-        The budget is spent in this many nearly equal parts [1]_. More rounds find more; each costs one pass over the
-        features.
+        The budget is spent in this many nearly equal parts [1]_. More rounds find more; each costs one pass
+        over the features.
     start : (m,) array_like of int64, optional
-        Items of the first round, best first: candidates of a first stage, or `CurIndex.select_anchors`. Filled up by the
-        first stage's or random items.
+        Items of the first round, best first: candidates of a first stage, or `CurIndex.select_anchors`.
+        Filled up by the first stage's or random items.
     first_stage : (n,) array_like of float32, optional
-        A cheap score of every item for this query. Much is gained by it, most if the index was fitted with it too.
+        A cheap score of every item for this query. Much is gained by it, most if the index was fitted with it
+        too.
     split : float
-        Share of the budget for the rounds, above 0 and at most 1; the rest is spent at once on the highest predictions.
-        ``rounds=1, split=0.5`` is ANNCUR.
+        Share of the budget for the rounds, above 0 and at most 1; the rest is spent at once on the highest
+        predictions. ``rounds=1, split=0.5`` is ANNCUR.
     rule : {"top_k", "softmax", "uncertainty"}
         What a round takes: the highest predictions; a sample with probabilities proportional to
         ``exp(prediction / temperature)``; the highest ``prediction + kappa * standard deviation``.
@@ -59,9 +60,8 @@ def cur_search(
     IndexError
         A start item that does not exist.
 
-    References
-    ----------
-    .. [1] Yadav et al., "Adaptive selection of anchor items for CUR-based k-NN search with cross-encoders", 2023.
+    References ---------- .. [1] Yadav et al., "Adaptive selection of anchor items for CUR-based k-NN search
+    with cross-encoders", 2023.
 
     Examples
     --------

@@ -40,7 +40,10 @@ class PairScorer:
     """
 
     def __init__(
-        self, predict: Callable[[list[tuple[Any, Any]]], ArrayLike], items: Sequence[Any], batch_size: int = 1024
+        self,
+        predict: Callable[[list[tuple[Any, Any]]], ArrayLike],
+        items: Sequence[Any],
+        batch_size: int = 1024,
     ) -> None:
         self._predict = predict
         self._items = items
@@ -93,13 +96,16 @@ class AsyncItemScorer:
 
 
 def as_scorer(scorer: Any, items: Sequence[Any], batch_size: int = 1024) -> Scorer:
-    """Any scorer as one with `score_many`: such an object itself, a coroutine function on (query, item_ids), or a
-    callable on pairs.
+    """Any scorer as one with `score_many`.
+
+    Such an object itself, a coroutine function on (query, item_ids), or a callable on pairs.
     """
     if hasattr(scorer, "score_many"):
         return scorer  # type: ignore[no-any-return]
     if not callable(scorer):
-        raise TypeError(f"scorer: expected a callable or an object with score_many, got {type(scorer).__name__}")
+        raise TypeError(
+            f"scorer: expected a callable or an object with score_many, got {type(scorer).__name__}"
+        )
     if inspect.iscoroutinefunction(scorer):
         return AsyncItemScorer(scorer)
     return PairScorer(scorer, items, batch_size)
