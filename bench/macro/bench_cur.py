@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import whimbrel as wb
 from numpy.typing import NDArray
 
-import whimbrel as wb
 from bench import cur_beds, harness, results
 from bench.harness import Row
 
@@ -51,7 +51,7 @@ class Split:
         self.anchor_first = bed.first_stage[anchors]
         self.means = self.anchor_scores.mean(axis=0)
         self.n_items = bed.scores.shape[1]
-        left, values, right = np.linalg.svd(self.anchor_scores, full_matrices=False)
+        _, values, right = np.linalg.svd(self.anchor_scores, full_matrices=False)
         self.factors = (right[:64] * values[:64, None]).T  # (n_items, 64)
         self.random_items = np.random.default_rng(seed).permutation(self.n_items)
         self.cur = {
@@ -87,7 +87,7 @@ def anncur(split: Split, scores: Values, budget: int, share: float) -> Items:
 
 
 def in_rounds(features: Values, scores: Values, first: Values, budget: int, weight: float | None) -> Items:
-    """Five equal rounds from the first stage on; least squares, and `weight` of the first stage's own query."""
+    """Five equal rounds from the first stage on; least squares, mixed with the first stage's own query."""
     chosen = best(first, budget // 5)
     prior = 0.0 if not weight else np.linalg.lstsq(features, first.astype(np.float64), rcond=None)[0]
     for left in (4, 3, 2, 1):

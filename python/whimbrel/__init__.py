@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from .cur import CurHits, CurIndex
+from .cur_diagnostics import CurDiagnostics, cur_diagnostics
 from .cur_retriever import CurRetriever
 from .cur_rounds import CurSearch, CurSearchResult
 from .cur_search import cur_search
@@ -27,6 +28,7 @@ __all__ = [
     "ORDERS",
     "AsyncItemScorer",
     "CancelledError",
+    "CurDiagnostics",
     "CurHits",
     "CurIndex",
     "CurRetriever",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "active_isa",
     "available_isas",
+    "cur_diagnostics",
     "cur_search",
     "distance_to_mean",
     "estimate_lid",

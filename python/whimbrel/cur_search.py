@@ -60,8 +60,10 @@ def cur_search(
     IndexError
         A start item that does not exist.
 
-    References ---------- .. [1] Yadav et al., "Adaptive selection of anchor items for CUR-based k-NN search
-    with cross-encoders", 2023.
+    References
+    ----------
+    .. [1] Yadav et al., "Adaptive selection of anchor items for CUR-based k-NN search with cross-encoders",
+       Findings of EMNLP 2023.
 
     Examples
     --------

@@ -275,3 +275,36 @@ def test_an_async_scorer_that_fails_raises_its_error():
 
     with pytest.raises(RuntimeError, match="the service failed"):
         wb.CurRetriever(fails, ITEMS).fit(ANCHORS)
+
+
+# ---------------------------------------------------------------- diagnostics
+
+
+def test_diagnostics_tell_low_rank_from_noise():
+    rng = np.random.default_rng(0)
+    low = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 400))
+    good = wb.cur_diagnostics(low, budgets=(40, 100))
+    assert good.effective_rank <= 5
+    assert good.explained > 0.99
+    assert good.recall == {40: 1.0, 100: 1.0}
+    assert good.random_recall == {40: 0.1, 100: 0.25}
+    assert good.advice.startswith("the scorer is low-rank enough")
+    noise = rng.standard_normal((60, 400))
+    bad = wb.cur_diagnostics(noise, budgets=(40, 100))
+    assert bad.effective_rank > 30
+    assert abs(bad.explained) < 0.2
+    assert bad.recall[40] < 0.4
+    assert "not low-rank enough" in bad.advice
+    helped = wb.cur_diagnostics(
+        noise, first_stage=noise + 0.1 * rng.standard_normal((60, 400)), budgets=(40,)
+    )
+    assert helped.recall[40] > 0.95
+
+
+def test_diagnostics_of_bad_input():
+    with pytest.raises(ValueError, match="anchor_scores: expected at least 5 queries, got 4"):
+        wb.cur_diagnostics(np.zeros((4, 10)))
+    with pytest.raises(ValueError, match=r"first_stage: expected shape \(9, 10\), got \(9, 9\)"):
+        wb.cur_diagnostics(np.zeros((9, 10)), first_stage=np.zeros((9, 9)))
+    constant = wb.cur_diagnostics(np.ones((9, 10)))
+    assert constant.recall[50] == 1.0
