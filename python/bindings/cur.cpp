@@ -55,7 +55,7 @@ Floats approximate(const CurIndex& self, const Ids& item_ids, const Floats& scor
   auto out = empty_matrix<float>(known.rows, without_gil([&] { return self.size(); }));
   const auto values = as_output(out);
   const py::gil_scoped_release nogil;
-  self.approximate(ids, known, first, {mu, threads}, values.data());
+  self.approximate(ids, known, first, {mu, threads}, values);
   return out;
 }
 

@@ -43,7 +43,7 @@ class CurItems(CurBase):
         threads : int
             Worker threads; 0 uses all. Does not change the result.
         progress : bool or callable
-            As in `knn`, in anchors.
+            As in `knn`, in anchors. A callback must not change the index.
 
         Returns
         -------

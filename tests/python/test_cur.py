@@ -1,6 +1,8 @@
 """CurIndex against float64 numpy: the worked examples and the invariants of the method."""
 
+import contextlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -453,3 +455,40 @@ print(digest.hexdigest())
 """
     digests = {run_python(program, isa=isa) for isa in wb.available_isas()}
     assert len(digests) == 1
+
+
+def test_a_callback_hears_of_a_fit_and_can_end_it():
+    scores = np.random.default_rng(0).random((60, 20_000), dtype=np.float32)
+    reports = []
+    cur = wb.CurIndex.fit(scores, progress=lambda done, total: reports.append((done, total)))
+    assert reports == sorted(reports)
+    assert reports[-1] == (20_000, 20_000)
+    with pytest.raises(wb.CancelledError):
+        wb.CurIndex.fit(scores, progress=lambda done, total: False)
+    with pytest.raises(wb.CancelledError):
+        cur.select_anchors(20, progress=lambda done, total: False)
+
+
+def test_searches_from_several_threads_agree_while_others_change_the_index():
+    scores = low_rank(noise=0.5, items=600)
+    cur = wb.CurIndex.fit(scores[:60, :500])
+    items = np.arange(40)
+    expected = cur.retrieve(items, scores[60, items], 500).ids
+
+    def search(_):
+        return cur.retrieve(items, scores[60, items], 500).ids
+
+    def approximate():
+        with contextlib.suppress(ValueError):  # the index may grow after the result was made for it
+            return len(cur.approximate(items, scores[60, items])) >= 500
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(search, range(20)))
+        growing = [pool.submit(cur.add_items, scores[:60, 500 + i : 501 + i]) for i in range(100)]
+        assert all(approximate() for _ in range(50))
+        for future in growing:
+            future.result()
+    for ids in found:
+        np.testing.assert_array_equal(ids, expected)
+    assert len(cur) == 600

@@ -87,9 +87,10 @@ class CurIndex {
   /// @param item_ids     scored items, distinct
   /// @param scores       (q, item_ids.size()) exact scores, a row per query
   /// @param first_stage  (q, size()), or empty
-  /// @param out          (q, size())
+  /// @param out          (q, size()), checked: the index may have grown since it was made
   void approximate(std::span<const std::int64_t> item_ids, MatrixView<const float> scores,
-                   MatrixView<const float> first_stage, const CurQueryOptions& options, float* out) const;
+                   MatrixView<const float> first_stage, const CurQueryOptions& options,
+                   std::span<float> out) const;
 
   /// The k items of highest predicted score, best first, equal scores by id; missing: id -1, score -inf.
   /// Neither removed items nor, with `exclude_scored`, those of `item_ids`.

@@ -123,13 +123,16 @@ void CurIndex::remove(std::span<const std::int64_t> item_ids) {
 }
 
 void CurIndex::approximate(std::span<const std::int64_t> item_ids, Scores scores, Scores first_stage,
-                           const CurQueryOptions& options, float* out) const {
+                           const CurQueryOptions& options, std::span<float> out) const {
   const std::shared_lock lock(impl_->mutex);
   check_query_arguments(*impl_, item_ids, scores, first_stage, options);
+  if (out.size() != scores.rows * impl_->size())
+    throw std::invalid_argument("out: expected " + std::to_string(scores.rows * impl_->size()) +
+                                " values, got " + std::to_string(out.size()));
   const std::size_t threads = resolve_threads(options.threads);
   for_each_query(*impl_, item_ids, scores, first_stage, options,
-                 [&](std::size_t q, const QueryPrior& prior, QueryWeights weights) {
-                   score_all(prior, weights, threads, out + q * impl_->size());
+                 [&](std::size_t q, const QueryPrior& prior, const QueryWeights& weights) {
+                   score_all(prior, weights, threads, out.data() + q * impl_->size());
                  });
 }
 
