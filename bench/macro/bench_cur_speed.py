@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,6 +67,7 @@ def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[floa
         for call in candidates.values():
             call()
         for name in harness.interleaved(list(candidates), repetitions):
+            time.sleep(0.2)  # threads of a BLAS spin for a while after their work
             times[name].append(harness.seconds(candidates[name]))
     times["round"] = rounds_beside_their_pass(single, scores, times["f32"])
     return times

@@ -208,12 +208,17 @@ std::uint64_t select(const float* products, float bias, float scale, const float
   return mask;
 }
 
-/// kRows independent rows hide the latency of the adds and of the folds.
+/// kRows independent rows hide the latency of the adds and of the folds. The rows after them are fetched
+/// meanwhile: the processor's own prefetching stops at every page, which is one or two rows.
 template <std::size_t kRows, class T>
 inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, float* out) {
   Vec lane[kRows][kLaneVecs] = {};
   std::size_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRows; ++r)
+      for (std::size_t line = 0; line < kLanes; line += kPerLine<T>)
+        prefetch(rows + (kRows + r) * stride + i + line);
 #pragma GCC unroll 8
     for (std::size_t v = 0; v < kLaneVecs; ++v) {
       const Vec q = load(query + i + v * kWidth);
