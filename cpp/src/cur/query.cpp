@@ -192,7 +192,6 @@ void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeight
     std::erase_if(workers, [](const Worker& w) { return w.best.empty(); });
     parallel_for(count, threads, [&](std::size_t q, std::size_t) {
       std::vector<TopK> found;
-      found.reserve(workers.size());
       for (const Worker& w : workers) found.push_back(w.best[q]);
       std::vector<Scored> best = merge(found);
       for (Scored& s : best) {
