@@ -5,6 +5,7 @@ GFLOP/s count 2 q n d, the work of the inner products alone, so they can be held
 - `faiss-flat (default)`: the wheel's OpenBLAS chooses its kernels itself. On CPUs newer than it, it may
   fall back to kernels several times slower, so on a CPU with AVX-512 there is also
 - `faiss-flat (SkylakeX)`: the same in a process with OPENBLAS_CORETYPE=SkylakeX, the fair peer.
+- `whimbrel (avx512)`: without the matrix unit, where there is one.
 - `numpy sgemm`: the product of queries and blocks of the base, nothing else; what selection comes on top
   of.
 - `numpy sgemm + argpartition`: exact search as one writes it with NumPy.
@@ -166,6 +167,8 @@ def peers() -> dict[str, tuple[Callable[..., Peer], dict[str, str | None]]]:
         "whimbrel": (Whimbrel, PLAIN),
         "faiss-flat (default)": (FaissFlat, PLAIN),
     }
+    if {"amx_bf16", "avx512_bf16"} <= harness.cpu_flags():
+        known["whimbrel (avx512)"] = (Whimbrel, {**PLAIN, "WHIMBREL_ISA": "avx512"})
     if "avx512f" in harness.cpu_flags():
         known["faiss-flat (SkylakeX)"] = (FaissFlat, {**PLAIN, "OPENBLAS_CORETYPE": "SkylakeX"})
     known["numpy sgemm"] = (NumpyProduct, PLAIN)

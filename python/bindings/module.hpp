@@ -11,6 +11,7 @@ namespace whimbrel::python {
 
 void register_cur(py::module_& m);
 void register_exact(py::module_& m);
+void register_fde(py::module_& m);
 void register_hnsw(py::module_& m);
 void register_lid(py::module_& m);
 

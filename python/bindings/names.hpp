@@ -6,6 +6,7 @@
 
 #include "whimbrel/cur.hpp"
 #include "whimbrel/cur_search.hpp"
+#include "whimbrel/fde.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
 
@@ -64,6 +65,20 @@ inline CurRule cur_rule_from_name(const std::string& name) {
   if (name == "softmax") return CurRule::kSoftmax;
   if (name == "uncertainty") return CurRule::kUncertainty;
   throw std::invalid_argument("rule: expected 'top_k', 'softmax' or 'uncertainty', got '" + name + "'");
+}
+
+inline FdeProjection projection_from_name(const std::string& name) {
+  if (name == "identity") return FdeProjection::kIdentity;
+  if (name == "sign") return FdeProjection::kSign;
+  if (name == "count_sketch") return FdeProjection::kCountSketch;
+  throw std::invalid_argument("projection: expected 'identity', 'sign' or 'count_sketch', got '" + name +
+                              "'");
+}
+
+inline FdeMode fde_mode_from_name(const std::string& name) {
+  if (name == "native") return FdeMode::kNative;
+  if (name == "google") return FdeMode::kGoogle;
+  throw std::invalid_argument("mode: expected 'native' or 'google', got '" + name + "'");
 }
 
 }  // namespace whimbrel::python

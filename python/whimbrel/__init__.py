@@ -16,6 +16,8 @@ from .cur_retriever import CurRetriever
 from .cur_rounds import CurSearch, CurSearchResult
 from .cur_search import cur_search
 from .exact import KnnResult, knn
+from .fde import FdeEncoder
+from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
@@ -34,6 +36,8 @@ __all__ = [
     "CurRetriever",
     "CurSearch",
     "CurSearchResult",
+    "FdeDiagnostics",
+    "FdeEncoder",
     "FormatError",
     "HnswIndex",
     "HnswStats",

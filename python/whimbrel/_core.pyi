@@ -49,6 +49,35 @@ def order_by_value(values: _Float64, descending: bool) -> _Int64: ...
 def order_by_category(labels: _Int64, seed: int) -> _Int64: ...
 def random_order(size: int, seed: int) -> _Int64: ...
 
+class FdeEncoder:
+    def __init__(
+        self,
+        dim: int,
+        k_sim: int,
+        r_reps: int,
+        projection: str,
+        d_proj: int,
+        d_final: int,
+        fill_empty: bool,
+        seed: int,
+        mode: str,
+        center: _Float32,
+    ) -> None: ...
+    # An array (n, dim_out); for int8 a pair of it and the scales of its rows.
+    def encode(
+        self,
+        tokens: _Float32,
+        offsets: _Int64,
+        documents: bool,
+        dtype: str,
+        threads: int,
+        progress: _Progress,
+    ) -> Any: ...
+    def partitions(self, tokens: _Float32, threads: int) -> NDArray[np.uint32]: ...
+    def dim_out(self) -> int: ...
+    def d_proj(self) -> int: ...
+    def fingerprint(self) -> str: ...
+
 class HnswIndex:
     def __init__(
         self,

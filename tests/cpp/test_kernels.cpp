@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "base/bfloat16.hpp"
+#include "base/memory.hpp"
 #include "base/query_panels.hpp"
 #include "kernels/dispatch.hpp"
 #include "whimbrel/random.hpp"
@@ -173,13 +175,56 @@ TEST_CASE("tiles are inner products, and selection finds the scores below the bo
                     k > 0, out.data());
       for (std::size_t r = 0; r < rows; ++r) {
         const std::uint64_t mask =
-            table->select(out.data() + r * cols, 0.25f, 2.0f, bounds.data(), scores.data());
+            table->select(out.data() + r * cols, cols, 0.25f, 2.0f, bounds.data(), scores.data());
         for (std::size_t c = 0; c < cols; ++c) {
           const Reference ref = reference(data.data() + r * d, queries.data() + c * d, d);
           CHECK(std::abs(out[r * cols + c] + ref.ip) <= tolerance(d, ref.magnitude));
-          CHECK(scores[c] == 0.25f - 2.0f * out[r * cols + c]);
-          CHECK((mask >> c & 1) == (scores[c] < 0.0f));
+          if (mask != 0) CHECK(scores[c] == 0.25f - 2.0f * out[r * cols + c]);
+          CHECK((mask >> c & 1) == (0.25f - 2.0f * out[r * cols + c] < 0.0f));
         }
       }
     }
+}
+
+TEST_CASE("a matrix unit multiplies rounded values, and says what rounding took") {
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    const kernels::MatrixUnit& unit = table->matrix;
+    if (unit.rows == 0) continue;
+    for (const std::size_t d : {1, 2, 15, 31, 32, 33, 300, 784}) {
+      CAPTURE(d);
+      const std::size_t depth = round_up(d, unit.depth);
+      const auto data = values(unit.rows * d, 13), queries = values(unit.cols * d, 14);
+      std::vector<kernels::Bf16> rows(unit.rows * depth, 0xffff), columns(unit.cols * depth, 0xffff),
+          panel(unit.cols * depth);
+      const auto round = [&](const std::vector<float>& from, std::size_t i, std::vector<kernels::Bf16>& to) {
+        const float lost = unit.round(from.data() + i * d, d, to.data() + i * depth);
+        double expected = 0;
+        for (std::size_t k = 0; k < depth; ++k) {
+          CHECK(to[i * depth + k] == (k < d ? to_bf16(from[i * d + k]) : 0));
+          if (k < d) expected += std::pow(from[i * d + k] - from_bf16(to[i * depth + k]), 2);
+        }
+        CHECK(lost == doctest::Approx(expected).epsilon(1e-4));
+      };
+      for (std::size_t r = 0; r < unit.rows; ++r) round(data, r, rows);
+      for (std::size_t c = 0; c < unit.cols; ++c) {
+        round(queries, c, columns);
+        for (std::size_t k = 0; k < depth; ++k)
+          panel[kernels::matrix_unit_offset(unit, c, k)] = columns[c * depth + k];
+      }
+      std::vector<float> out(unit.rows * unit.cols, -77.0f);
+      unit.claim();
+      unit.tile(rows.data(), depth, panel.data(), depth, out.data());
+      unit.release();
+      for (std::size_t r = 0; r < unit.rows; ++r)
+        for (std::size_t c = 0; c < unit.cols; ++c) {
+          std::vector<float> x(d), q(d);
+          for (std::size_t k = 0; k < d; ++k) {
+            x[k] = from_bf16(rows[r * depth + k]);
+            q[k] = from_bf16(columns[c * depth + k]);
+          }
+          const Reference ref = reference(x.data(), q.data(), d);
+          CHECK(std::abs(out[r * unit.cols + c] + ref.ip) <= tolerance(d, ref.magnitude));
+        }
+    }
+  }
 }

@@ -69,3 +69,17 @@ TEST_CASE("loops may run inside loops and beside each other") {
   other.join();
   CHECK(total == 2 * 30 * 20);
 }
+
+TEST_CASE("0 threads are all processors, and a mistake in the number does not exhaust the system") {
+  CHECK(whimbrel::resolve_threads(0) >= 1);
+  CHECK(whimbrel::resolve_threads(static_cast<std::size_t>(-1)) == 1024);
+  std::atomic<std::size_t> runs{0}, highest{0};
+  parallel_for(100, 0, [&](std::size_t, std::size_t worker) {
+    ++runs;
+    std::size_t seen = highest;
+    while (worker > seen && !highest.compare_exchange_weak(seen, worker)) {
+    }
+  });
+  CHECK(runs == 100);
+  CHECK(highest < whimbrel::resolve_threads(0));
+}

@@ -41,6 +41,8 @@ KERNEL_INCLUDES = {
     "kernels/kernel_table.hpp",
 }
 
+KERNEL_SOURCES = ("distance_kernels", "encoding_kernels")
+
 needs_compiler = pytest.mark.skipif(
     shutil.which("c++") is None or shutil.which("nm") is None, reason="needs c++ and binutils"
 )
@@ -108,7 +110,7 @@ def test_public_headers_need_the_standard_library_only():
 
 
 def test_kernel_files_include_almost_nothing():
-    for name in ("distance_kernels.cpp", "lanes.hpp", "kernel_table.hpp"):
+    for name in (*(f"{source}.cpp" for source in KERNEL_SOURCES), "lanes.hpp", "kernel_table.hpp"):
         quoted, angled = includes(ROOT / "cpp/src/kernels" / name)
         assert {*quoted, *angled} <= KERNEL_INCLUDES
 
@@ -197,19 +199,20 @@ def read(name):
     return (ROOT / name).read_text()
 
 
-@pytest.fixture(scope="module", params=kernel_flags())
+@pytest.fixture(scope="module", params=itertools.product(kernel_flags(), KERNEL_SOURCES), ids="-".join)
 def kernel_object(request, tmp_path_factory):
-    """The kernels, compiled for one instruction set as the build does it."""
-    target = tmp_path_factory.mktemp("kernels") / f"{request.param}.o"
+    """One file of kernels, compiled for one instruction set as the build does it."""
+    isa, name = request.param
+    target = tmp_path_factory.mktemp("kernels") / f"{isa}-{name}.o"
     flags = [
         "-std=c++20",
         "-fPIC",
         "-fvisibility=hidden",
         "-ffp-contract=off",
-        *kernel_flags()[request.param],
+        *kernel_flags()[isa],
     ]
-    source = ROOT / "cpp/src/kernels/distance_kernels.cpp"
-    define = f"-DWHIMBREL_KERNEL_ISA={request.param}"
+    source = ROOT / f"cpp/src/kernels/{name}.cpp"
+    define = f"-DWHIMBREL_KERNEL_ISA={isa}"
     run("c++", *flags, define, "-I", ROOT / "cpp/src", "-c", source, "-o", target)
     return target
 
@@ -223,12 +226,14 @@ def test_kernel_objects_define_one_table_and_share_nothing(kernel_object):
     assert not shared  # weak, or wanted from elsewhere
     defined = [name for kind, name in symbols if kind in set("TRDB")]
     assert len(defined) == 1
-    assert "kTable" in defined[0]
+    assert re.search("kTable|kEncoding", defined[0])
 
 
 @needs_compiler
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 def test_kernel_objects_still_contain_their_prefetches(kernel_object):
+    if "distance" not in kernel_object.name:
+        pytest.skip("has none")
     code = run("objdump", "-d", "-C", "--no-show-raw-insn", kernel_object)
     functions = re.split(r"\n\n", code)
     for metric, row in itertools.product(("L2", "Ip"), ("float", "unsigned short")):

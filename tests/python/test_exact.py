@@ -17,7 +17,7 @@ def points(n, d, seed=0):
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dim", [1, 3, 31, 32, 33, 100, 385])
 def test_neighbors_and_distances_agree_with_the_reference(metric, dim):
-    data, queries = points(500, dim), points(40, dim, seed=1)
+    data, queries = points(1200, dim), points(40, dim, seed=1)
     ids, distances = wb.knn(data, queries, 12, metric)
     true = reference.distances(data, queries, metric)
     scale = np.abs(true).max()
@@ -78,6 +78,28 @@ def test_far_from_the_origin_nothing_is_missed():
     exact = reference.distances(data, data[:64], "l2")
     np.testing.assert_array_equal(ids[:, 0], np.arange(64))
     np.testing.assert_allclose(np.take_along_axis(exact, ids, 1), np.sort(exact, 1)[:, :3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_neighbors_closer_than_any_rounding_of_the_proposals_are_found(metric):
+    centers = 10 * points(30, 40)
+    data = np.repeat(centers, 60, axis=0) + np.float32(1e-4) * points(1800, 40, seed=1)
+    queries = centers + np.float32(1e-4) * points(30, 40, seed=2)
+    ids, distances = wb.knn(data, queries, 12, metric)
+    exact = reference.distances(data, queries, metric)
+    error = 4 * 2.0**-24 * {"l2": 0, "ip": 40 * 10**2, "cosine": 1}[metric]  # of a product of the vectors
+    np.testing.assert_allclose(distances, np.sort(exact, 1)[:, :12], rtol=1e-5, atol=error)
+    np.testing.assert_allclose(np.take_along_axis(exact, ids, 1), distances, rtol=1e-5, atol=error)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 3e-22, 1e-30])
+def test_rows_whose_squares_underflow_are_told_apart(scale):
+    data = points(2000, 40) * np.float32(scale)
+    # Rounding to few bits leaves these queries as they are, so that all error is in the rows.
+    queries = 1024 * np.random.default_rng(1).integers(-8, 9, (30, 40)).astype(np.float32)
+    ids, _ = wb.knn(data, queries, 12, "ip")
+    exact = reference.distances(data, queries, "ip")
+    assert reference.recall(ids, np.argsort(exact, 1)[:, :12]) > 0.999
 
 
 @pytest.mark.parametrize("n", [20, 3000])

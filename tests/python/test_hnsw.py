@@ -25,9 +25,8 @@ def test_recall_is_high_and_grows_with_ef_search(metric, keep_pruned):
     assert recall[2] > 0.99
 
 
-# Not "ip": a point that is no other point's largest product may have no edge leading to it.
 @pytest.mark.parametrize("order", ["given", "random", "lid_descending", "mean_distance_descending"])
-@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_search_is_exact_when_ef_search_covers_the_index(metric, order, cube):
     base, queries = cube
     index = wb.HnswIndex.build(base, metric=metric, M=8, order=order)
@@ -78,11 +77,30 @@ def test_tiny_indexes_work(n, order):
 @pytest.mark.parametrize("metric", METRICS)
 def test_identical_points_give_distinct_ids_at_one_distance(metric):
     index = wb.HnswIndex.build(np.ones((500, 4)), metric=metric, M=4)
-    assert index.validate().dead_edges == 0
-    ids, distances = index.search(np.ones(4), k=5)
-    assert len(set(ids.tolist())) == 5
-    assert ids.min() >= 0
-    assert len(set(distances.tolist())) == 1
+    assert index.validate() == (0, 0, 0)
+    for k in (5, 50, 500):
+        ids, distances = index.search(np.ones(4), k=k)
+        assert len(set(ids.tolist())) == k
+        assert ids.min() >= 0
+        assert len(set(distances.tolist())) == 1
+
+
+def test_every_point_can_be_found_where_large_inner_products_hide_the_small_ones():
+    data = np.random.default_rng(0).uniform(0, 1, (3000, 6)) * np.linspace(0.01, 1, 3000)[:, None]
+    index = wb.HnswIndex.build(data, metric="ip", M=4)
+    assert index.validate() == (0, 0, 0)
+    ids, _ = index.search(data[0], k=3000)
+    assert len(set(ids.tolist()) - {-1}) == 3000
+
+
+def test_clusters_finer_than_a_code_of_16_bits_are_told_apart():
+    rng = np.random.default_rng(0)
+    centers = 100 * rng.standard_normal((40, 16))
+    data = np.repeat(centers, 100, axis=0) + 1e-2 * rng.standard_normal((4000, 16))
+    queries = centers + 1e-2 * rng.standard_normal((40, 16))
+    index = wb.HnswIndex.build(data, M=8)
+    truth = wb.knn(data, queries, 10).ids
+    assert reference.recall(index.search(queries, ef_search=200).ids, truth) > 0.9
 
 
 def test_many_duplicates_do_not_hide_other_points(cube):

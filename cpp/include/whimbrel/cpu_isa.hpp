@@ -7,7 +7,7 @@
 namespace whimbrel {
 
 /// Instruction sets this build has kernels for and this machine can run, slowest first:
-/// of "baseline", "avx2", "avx512", "neon".
+/// of "baseline", "avx2", "avx512", "amx" (AVX-512 with a matrix unit), "neon".
 std::vector<std::string> available_isas();
 
 /// The one in use: the last of `available_isas()`, or the value of the environment variable WHIMBREL_ISA

@@ -12,6 +12,10 @@ namespace whimbrel {
 enum class RandomPurpose : std::uint64_t {
   kHnswLevel = 1,
   kInsertionOrder = 2,
+  kFdeHyperplane = 16,
+  kFdeSignProjection = 17,
+  kFdeCountSketch = 18,
+  kFdeFinalSketch = 19,
   kCurAnchors = 32,
   kCurSoftmax = 33,
   kCurLeverage = 34,

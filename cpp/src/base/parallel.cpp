@@ -18,6 +18,9 @@
 namespace whimbrel {
 namespace {
 
+/// Nobody has more processors to gain from; a number beyond it is a mistake that must not exhaust the system.
+constexpr std::size_t kMaxThreads = 1024;
+
 /// One parallel_for. Lives on the caller's stack; workers hold it only between join() and leave().
 struct Job {
   std::size_t n = 0;
@@ -127,7 +130,7 @@ Pool& shared_pool() {
 }  // namespace
 
 std::size_t resolve_threads(std::size_t threads) {
-  if (threads > 0) return threads;
+  if (threads > 0) return std::min(threads, kMaxThreads);
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<std::size_t>(CPU_COUNT(&set));
@@ -140,7 +143,7 @@ void parallel_for(std::size_t n, std::size_t threads, const std::function<void(s
   Job job;
   job.n = n;
   job.fn = &fn;
-  const std::size_t helpers = n == 0 ? 0 : std::min(threads, n) - 1;
+  const std::size_t helpers = n == 0 ? 0 : std::min(resolve_threads(threads), n) - 1;
   Pool* pool = nullptr;
   if (helpers > 0) {
     pool = &shared_pool();

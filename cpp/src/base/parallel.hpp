@@ -12,7 +12,7 @@
 
 namespace whimbrel {
 
-/// Threads to use for a request: `threads`, or all processors this process may run on for 0.
+/// Threads to use for a request: `threads`, at most 1024, or all processors this process may run on for 0.
 std::size_t resolve_threads(std::size_t threads);
 
 /// Tells the caller about progress at most ten times a second. For the calling thread only.
@@ -40,8 +40,8 @@ class ProgressMeter {
   std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kInterval;
 };
 
-/// fn(item, worker) for every item in [0, n), claimed in increasing order by up to `threads` workers (already
-/// resolved); worker 0 is the calling thread, and no two running calls have the same worker number.
+/// fn(item, worker) for every item in [0, n), claimed in increasing order by up to `threads` workers (0: all
+/// processors); worker 0 is the calling thread, and no two running calls have the same worker number.
 ///
 /// `poll(done)`, if given, runs in the calling thread between items and while it waits; if it throws, items
 /// not yet begun are dropped. If fn throws, the exception of the lowest item is rethrown. Both only after all

@@ -203,12 +203,12 @@ CurIndex CurIndex::fit(MatrixView<const float> anchor_scores, const CurParams& p
 
   double squares = 0;
   std::vector<float> row(impl->features.dim());
-  const std::size_t step = std::max<std::size_t>(1, n / kSampleItems);
+  const std::size_t step = std::max<std::size_t>(1, n / kSampleItems), sampled = (n + step - 1) / step;
   for (std::size_t i = 0; i < n; i += step) {
     impl->features.row(i, row.data());
     squares += squared_norm(row.data(), row.size());
   }
-  impl->scale = squares / static_cast<double>((n + step - 1) / step);
+  impl->scale = squares / static_cast<double>(sampled);
   meter.finish();
   return CurIndex(std::move(impl));
 }

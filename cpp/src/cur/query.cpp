@@ -178,7 +178,7 @@ void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeight
             const std::size_t item = first + i + r;
             if (blocked[item] != 0) continue;
             float* bounds = mine.bounds.data() + p * cols;
-            std::uint64_t hits = table.select(mine.products.data() + (p * rows + r) * cols,
+            std::uint64_t hits = table.select(mine.products.data() + (p * rows + r) * cols, cols,
                                               -prior.offset(item), 1.0f, bounds, scores);
             for (; hits != 0; hits &= hits - 1) {
               const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
@@ -192,6 +192,7 @@ void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeight
     std::erase_if(workers, [](const Worker& w) { return w.best.empty(); });
     parallel_for(count, threads, [&](std::size_t q, std::size_t) {
       std::vector<TopK> found;
+      found.reserve(workers.size());
       for (const Worker& w : workers) found.push_back(w.best[q]);
       std::vector<Scored> best = merge(found);
       for (Scored& s : best) {

@@ -113,11 +113,11 @@ VectorXd Regression::solve(std::span<const double> targets) {
   factorize();
   const MatrixXd& factor = factor_;
   const auto lower = factor.triangularView<Eigen::Lower>();
-  VectorXd z = as_vector(targets);
+  MatrixXd z = as_vector(targets);  // a matrix: Eigen solves it by its blocked path
   if (!dual()) z = rows_.transpose() * z;
   lower.solveInPlace(z);
   lower.transpose().solveInPlace(z);
-  return dual() ? VectorXd(rows_.transpose() * z) : z;
+  return dual() ? VectorXd(rows_.transpose() * z) : VectorXd(z);
 }
 
 double Regression::loo_error(std::span<const double> targets) {
@@ -146,8 +146,8 @@ double Regression::variance(const VectorXd& row) {
   factorize();
   const MatrixXd& factor = factor_;
   const auto lower = factor.triangularView<Eigen::Lower>();
-  if (dual()) return std::max(0.0, row.squaredNorm() - VectorXd(lower.solve(rows_ * row)).squaredNorm());
-  return mu_ * VectorXd(lower.solve(row)).squaredNorm();
+  if (dual()) return std::max(0.0, row.squaredNorm() - lower.solve(MatrixXd(rows_ * row)).squaredNorm());
+  return mu_ * lower.solve(MatrixXd(row)).squaredNorm();
 }
 
 }  // namespace whimbrel

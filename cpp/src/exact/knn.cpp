@@ -2,9 +2,10 @@
 //
 // Scores are proposed by tiles of inner products (as in a matrix product, the fastest thing a processor
 // does), the best of them are computed again in canonical arithmetic, and a bound on the rounding error of
-// the proposals certifies, query by query, that nothing better was missed. A query that cannot be certified
-// (ties at the k-th place, or coordinates so large that the proposals carry no information) is scanned in
-// canonical arithmetic.
+// the proposals certifies, query by query, that nothing better was missed. Queries that cannot be certified
+// get better proposals: after those in bfloat16, where the processor has a matrix unit, those in float. What
+// is left (ties at the k-th place, or coordinates so large that proposals carry no information) is scanned
+// in canonical arithmetic.
 //
 // Proposal for l2, with mu the mean of the data and q' = q - mu rounded to float:
 //   |x - q|^2 / 2 = |x - mu|^2 / 2 - x . q' + (|q|^2 - |mu|^2) / 2,
@@ -12,25 +13,25 @@
 // Proposal for ip: -x . q. For cosine: -x . q / |x| with q normalized; a self-join works on a normalized
 // copy.
 //
-// Error of a proposal (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u = 2^-24):
-// products are summed in runs of kTileDepth, so |error| <= gamma |x| |q'| with gamma = (kTileDepth + d /
-// kTileDepth + 3) u, plus u |x| |q'| for the rounding of q', plus (d / 32 + 9) u |x - mu|^2 for the bias and
-// the subtraction.
+// Error of a proposal: that of the product (product_tiles.hpp), plus u |x| |q'| for the rounding of q', plus
+// (d / 32 + 9) u |x - mu|^2 for the bias and the subtraction; u = 2^-24.
 #include "whimbrel/exact.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/memory.hpp"
 #include "base/parallel.hpp"
-#include "base/query_panels.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
+#include "exact/product_tiles.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {
@@ -44,6 +45,8 @@ constexpr float kSmallNorm = 1e-25f;
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 /// Below this many queries the tiles would be mostly padding.
 constexpr std::size_t kFewQueries = 8;
+/// Queries of a chunk that scans.
+constexpr std::size_t kScanChunk = 16;
 /// Rows per segment, and the groups of queries that each thread must have to do without segments.
 constexpr std::size_t kSegmentRows = 4096;
 constexpr std::size_t kGroupsPerThread = 8;
@@ -62,69 +65,30 @@ class Knn {
         dim_(data.cols),
         found_(std::min(params.k, data.rows - (self && data.rows > 0 ? 1 : 0))),
         depth_(std::max<std::size_t>(1, std::min(params.k, data.rows))),
-        keep_(depth_ + std::max<std::size_t>(16, depth_ / 4)),
         ids_(ids),
-        distances_(distances) {}
+        distances_(distances),
+        meter_(params.progress, queries.rows) {}
 
   void run() {
-    const bool scan = queries_.rows < kFewQueries || keep_ >= data_.rows / 8;
     // The tiles look at every row's norm and find out by themselves (look_at).
     const bool cosine = params_.metric == Metric::kCosine;
-    if (scan || (cosine && self_)) check_finite("data", data_, threads_);
+    const bool small = queries_.rows < kFewQueries || 8 * keep<FloatTiles>() >= data_.rows;
+    if (small || (cosine && self_)) check_finite("data", data_, threads_);
     if (queries_.rows == 0) return;
     if (cosine) {
       queries_ = normalized(queries_, normalized_);
       if (self_) data_ = queries_;
       raw_cosine_ = !self_;
     }
-    if (!scan) choose_center();
-
-    // Work items are chunks of queries, of equal size up to one group, that see all rows; or, where these
-    // would not occupy the threads evenly, chunks that see one segment of the rows each. The result is the
-    // same.
-    const std::size_t group = scan ? 1 : table_.tile_cols;
-    const std::size_t groups = (queries_.rows + group - 1) / group;
-    const bool segmented = groups < kGroupsPerThread * threads_;
-    const std::size_t n_segments =
-        segmented ? std::max<std::size_t>(1, (data_.rows + kSegmentRows - 1) / kSegmentRows) : 1;
-    std::size_t n_chunks = (groups + max_groups() - 1) / max_groups();
-    if (!segmented) n_chunks = round_up(n_chunks, threads_);
-    const auto chunk_begin = [&](std::size_t c) {
-      return std::min(queries_.rows, c * groups / n_chunks * group);
-    };
-
-    ProgressMeter meter(params_.progress, queries_.rows);
-    std::vector<std::vector<Found>> found(n_chunks);
-    for (std::vector<Found>& f : found) f.resize(n_segments);
-    parallel_for(
-        n_chunks * n_segments, threads_,
-        [&](std::size_t item, std::size_t) {
-          const std::size_t c = item / n_segments, s = item % n_segments;
-          const std::size_t begin = chunk_begin(c), end = chunk_begin(c + 1);
-          Found& f = found[c][s];
-          f.best.assign(end - begin, TopK(scan ? depth_ : keep_));
-          const std::size_t first = n_segments == 1 ? 0 : s * kSegmentRows;
-          const std::size_t last = n_segments == 1 ? data_.rows : std::min(data_.rows, first + kSegmentRows);
-          if (scan) {
-            scan_rows(begin, first, last, f.best);
-          } else {
-            propose(begin, first, last, f);
-          }
-          if (n_segments == 1) {
-            for (std::size_t q = begin; q < end; ++q) settle(scan, q, f.best[q - begin], f.range);
-            f = {};
-          }
-        },
-        [&](std::size_t done) { meter.update(done * queries_.rows / (n_chunks * n_segments)); });
-    if (n_segments > 1) {
-      parallel_for(n_chunks, threads_, [&](std::size_t c, std::size_t) {
-        Found& all = found[c][0];
-        for (std::size_t s = 1; s < n_segments; ++s) all.merge(found[c][s]);
-        for (std::size_t i = 0; i < all.best.size(); ++i)
-          settle(scan, chunk_begin(c) + i, all.best[i], all.range);
-      });
+    open_.resize(queries_.rows);
+    std::iota(open_.begin(), open_.end(), std::size_t{0});
+    if (!small) {
+      choose_center();
+      if (Bf16Tiles::available(table_) && 8 * keep<Bf16Tiles>() < data_.rows) pass<Bf16Tiles>();
+      if (open_.size() >= kFewQueries) pass<FloatTiles>();
     }
-    meter.finish();
+    scan();
+    meter_.finish();
   }
 
  private:
@@ -133,10 +97,12 @@ class Knn {
     float bias, scale;
   };
 
-  /// Largest |x|^2 and bias of the rows seen: what the error bound needs to know of them.
+  /// Bounds of |x|, of the bias, and of the squared norm lost by rounding, over the rows seen: what the error
+  /// of a proposal depends on.
   struct Range {
-    float squared_norm = 0;
+    double norm = 0;
     float bias = 0;
+    float lost = 0;
   };
 
   /// What the rows seen so far offer to the queries of a chunk.
@@ -146,14 +112,99 @@ class Knn {
 
     void merge(const Found& other) {
       for (std::size_t i = 0; i < best.size(); ++i) best[i].merge(other.best[i]);
-      range.squared_norm = std::max(range.squared_norm, other.range.squared_norm);
+      range.norm = std::max(range.norm, other.range.norm);
       range.bias = std::max(range.bias, other.range.bias);
+      range.lost = std::max(range.lost, other.range.lost);
     }
   };
 
-  std::size_t max_groups() const {
-    const std::size_t panel_bytes = table_.tile_cols * std::max<std::size_t>(dim_, 1) * sizeof(float);
-    return std::clamp<std::size_t>(kChunkBytes / panel_bytes, 1, 16);
+  /// Proposals kept per query: the coarser they are, the more it takes to be certain.
+  template <class Tiles>
+  std::size_t keep() const {
+    return std::is_same_v<Tiles, FloatTiles> ? depth_ + std::max<std::size_t>(16, depth_ / 4)
+                                             : 2 * depth_ + 44;
+  }
+
+  /// One pass over the data for the queries still open. Work items are chunks of queries, of equal size up to
+  /// `max_groups` groups, that see all rows; or, where these would not occupy the threads evenly, chunks that
+  /// see one segment of the rows each. The result is the same.
+  ///
+  /// offer(first query, rows begin, end, found) adds what the rows offer; close(query, best, range) is called
+  /// once for each query at the end. Queries are positions in open_.
+  template <class Offer, class Close>
+  void for_chunks(std::size_t group, std::size_t max_groups, std::size_t keep, Offer offer, Close close) {
+    const std::size_t n = open_.size(), groups = (n + group - 1) / group;
+    const bool segmented = groups < kGroupsPerThread * threads_;
+    const std::size_t n_segments =
+        segmented ? std::max<std::size_t>(1, (data_.rows + kSegmentRows - 1) / kSegmentRows) : 1;
+    std::size_t n_chunks = (groups + max_groups - 1) / max_groups;
+    if (!segmented) n_chunks = round_up(n_chunks, threads_);
+    const auto chunk_begin = [&](std::size_t c) { return std::min(n, c * groups / n_chunks * group); };
+    const std::size_t before = queries_.rows - n;
+
+    std::vector<std::vector<Found>> found(n_chunks);
+    for (std::vector<Found>& f : found) f.resize(n_segments);
+    parallel_for(
+        n_chunks * n_segments, threads_,
+        [&](std::size_t item, std::size_t) {
+          const std::size_t c = item / n_segments, s = item % n_segments;
+          const std::size_t begin = chunk_begin(c), end = chunk_begin(c + 1);
+          Found& f = found[c][s];
+          f.best.assign(end - begin, TopK(keep));
+          const std::size_t first = n_segments == 1 ? 0 : s * kSegmentRows;
+          const std::size_t last = n_segments == 1 ? data_.rows : std::min(data_.rows, first + kSegmentRows);
+          offer(begin, first, last, f);
+          if (n_segments == 1) {
+            for (std::size_t q = begin; q < end; ++q) close(q, f.best[q - begin], f.range);
+            f = {};
+          }
+        },
+        [&](std::size_t done) { report(before + done * n / (n_chunks * n_segments)); });
+    if (n_segments > 1) {
+      parallel_for(n_chunks, threads_, [&](std::size_t c, std::size_t) {
+        Found& all = found[c][0];
+        for (std::size_t s = 1; s < n_segments; ++s) all.merge(found[c][s]);
+        for (std::size_t i = 0; i < all.best.size(); ++i) close(chunk_begin(c) + i, all.best[i], all.range);
+      });
+    }
+  }
+
+  /// A pass that leaves queries open takes some of the progress back, which nobody wants to see.
+  void report(std::size_t done) {
+    reported_ = std::max(reported_, done);
+    meter_.update(reported_);
+  }
+
+  /// Propose, settle what can be certified, leave the rest open.
+  template <class Tiles>
+  void pass() {
+    const std::size_t panel_bytes = Tiles::cols(table_) * std::max<std::size_t>(dim_, 1) * Tiles::kValueBytes;
+    std::vector<std::uint8_t> settled(open_.size());
+    for_chunks(
+        Tiles::cols(table_), std::clamp<std::size_t>(kChunkBytes / panel_bytes, 1, Tiles::kMaxPanels),
+        keep<Tiles>(),
+        [&](std::size_t begin, std::size_t first, std::size_t last, Found& found) {
+          propose<Tiles>(begin, first, last, found);
+        },
+        [&](std::size_t q, TopK& best, const Range& range) {
+          settled[q] = settle<Tiles>(open_[q], best, range);
+        });
+    std::size_t n = 0;
+    for (std::size_t q = 0; q < open_.size(); ++q)
+      if (!settled[q]) open_[n++] = open_[q];
+    open_.resize(n);
+  }
+
+  /// All rows in canonical arithmetic, for all queries still open.
+  void scan() {
+    if (open_.empty()) return;
+    for_chunks(
+        1, kScanChunk, depth_,
+        [&](std::size_t begin, std::size_t first, std::size_t last, Found& found) {
+          scan_rows(begin, first, last, found.best);
+        },
+        [&](std::size_t q, TopK& best, const Range&) { write(open_[q], best.finish()); });
+    open_.clear();
   }
 
   MatrixView<const float> normalized(MatrixView<const float> m, AlignedArray<float>& out) const {
@@ -170,16 +221,29 @@ class Knn {
     return scratch;
   }
 
-  /// Any center is correct; the mean of a sample is near enough to keep the products small.
+  /// Any center is correct; the mean of a sample is near enough to keep the products small. It is rounded to
+  /// a multiple of a power of two, small against the spread: centered integers stay integers, which rounding
+  /// to few bits leaves as they are.
   void choose_center() {
     center_ = AlignedArray<float>(dim_);
     if (params_.metric != Metric::kL2) return;
     std::vector<double> sum(dim_);
     const std::size_t step = std::max<std::size_t>(1, data_.rows / 1024);
-    std::size_t n = 0;
+    double n = 0, squares = 0;
     for (std::size_t i = 0; i < data_.rows; i += step, ++n)
-      for (std::size_t j = 0; j < dim_; ++j) sum[j] += data_.row(i)[j];
-    for (std::size_t j = 0; j < dim_; ++j) center_[j] = static_cast<float>(sum[j] / static_cast<double>(n));
+      for (std::size_t j = 0; j < dim_; ++j) {
+        sum[j] += data_.row(i)[j];
+        squares += static_cast<double>(data_.row(i)[j]) * data_.row(i)[j];
+      }
+    double variance = squares / n;
+    for (double& x : sum) {
+      x /= n;
+      variance -= x * x;
+    }
+    const double spread = std::sqrt(std::max(0.0, variance) / static_cast<double>(dim_));
+    const double grid = spread > 0 ? std::exp2(std::floor(std::log2(spread)) - 5) : 0;
+    for (std::size_t j = 0; j < dim_; ++j)
+      center_[j] = static_cast<float>(grid > 0 ? std::nearbyint(sum[j] / grid) * grid : sum[j]);
     center_squared_norm_ = squared_norm(center_.data(), dim_);
   }
 
@@ -189,49 +253,41 @@ class Knn {
     for (std::size_t i = first; i < last; ++i) {
       const float* row = canonical_row(i, scratch.data());
       for (std::size_t q = 0; q < best.size(); ++q)
-        if (!self_ || i != begin + q)
-          best[q].push(kernels_.canonical(queries_.row(begin + q), row, dim_), static_cast<std::uint32_t>(i));
+        if (!self_ || i != open_[begin + q])
+          best[q].push(kernels_.canonical(queries_.row(open_[begin + q]), row, dim_),
+                       static_cast<std::uint32_t>(i));
     }
   }
 
   /// Offer rows [first, last) to the queries from `begin` on, in tiles.
+  template <class Tiles>
   void propose(std::size_t begin, std::size_t first, std::size_t last, Found& found) const {
     std::vector<TopK>& best = found.best;
-    const std::size_t rows = table_.tile_rows, cols = table_.tile_cols;
-    QueryPanels panels(table_, best.size(), dim_);
-    panels.fill(best.size(), [&](std::size_t i) { return queries_.row(begin + i); }, center_.data());
+    const std::size_t rows = Tiles::rows(table_), cols = Tiles::cols(table_);
+    Tiles tiles(table_, best.size(), dim_);
+    tiles.fill(best.size(), [&](std::size_t i) { return queries_.row(open_[begin + i]); }, center_.data());
     // Columns that pad the last panel accept nothing.
-    AlignedArray<float> bounds(panels.panels() * cols);
-    for (std::size_t i = 0; i < panels.panels() * cols; ++i) bounds[i] = i < best.size() ? kInf : -kInf;
-    const std::size_t tile_size = rows * cols;
-    AlignedArray<float> products(panels.panels() * tile_size);
+    AlignedArray<float> bounds(tiles.panels() * cols);
+    for (std::size_t i = 0; i < tiles.panels() * cols; ++i) bounds[i] = i < best.size() ? kInf : -kInf;
     alignas(kCacheLine) float scores[kernels::kMaxTileCols];
     Row row[kernels::kMaxTileRows];
-    AlignedArray<float> last_rows(rows * dim_);  // the tile reads whole groups of rows
+    float lost[kernels::kMaxTileRows];
 
     for (std::size_t i = first; i < last; i += rows) {
       const std::size_t n = std::min(rows, last - i);
-      const float* x = data_.row(i);
-      std::size_t stride = data_.stride;
-      if (n < rows) {
-        for (std::size_t r = 0; r < n; ++r) std::copy_n(data_.row(i + r), dim_, last_rows.data() + r * dim_);
-        x = last_rows.data();
-        stride = dim_;
-      }
-      for (std::size_t r = 0; r < n; ++r) row[r] = look_at(i + r, found.range);
-      for (std::size_t k = 0; k < dim_; k += kernels::kTileDepth)
-        for (std::size_t p = 0; p < panels.panels(); ++p)
-          table_.tile(x + k, stride, panels.panel(p) + k * cols, std::min(kernels::kTileDepth, dim_ - k),
-                      k > 0, products.data() + p * tile_size);
-      for (std::size_t p = 0; p < panels.panels(); ++p) {
+      tiles.load(data_.row(i), data_.stride, n, lost);
+      for (std::size_t r = 0; r < n; ++r) row[r] = look_at(i + r, lost[r], found.range);
+      for (std::size_t p = 0; p < tiles.panels(); ++p) {
+        fetch_rows(i + rows + p * rows / tiles.panels(), i + rows + (p + 1) * rows / tiles.panels());
+        const float* products = tiles.products(p);
+        float* panel_bounds = bounds.data() + p * cols;
         for (std::size_t r = 0; r < n; ++r) {
-          float* panel_bounds = bounds.data() + p * cols;
-          std::uint64_t hits = table_.select(products.data() + p * tile_size + r * cols, row[r].bias,
-                                             row[r].scale, panel_bounds, scores);
+          std::uint64_t hits =
+              table_.select(products + r * cols, cols, row[r].bias, row[r].scale, panel_bounds, scores);
           for (; hits != 0; hits &= hits - 1) {
             const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
             const std::size_t q = p * cols + c;
-            if (self_ && begin + q == i + r) continue;
+            if (self_ && open_[begin + q] == i + r) continue;
             best[q].push(scores[c], static_cast<std::uint32_t>(i + r));
             panel_bounds[c] = best[q].bound();
           }
@@ -240,76 +296,102 @@ class Knn {
     }
   }
 
-  Row look_at(std::size_t i, Range& range) const {
+  /// Bring rows near that will be wanted soon.
+  void fetch_rows(std::size_t begin, std::size_t end) const {
+    for (std::size_t i = begin; i < std::min(end, data_.rows); ++i)
+      for (std::size_t j = 0; j < dim_; j += kCacheLine / sizeof(float))
+        __builtin_prefetch(data_.row(i) + j, 0, 2);
+  }
+
+  Row look_at(std::size_t i, float lost, Range& range) const {
     const float* x = data_.row(i);
-    const float norm = -table_.ip.canonical(x, x, dim_);
-    if (!(norm < kInf))
+    const bool l2 = params_.metric == Metric::kL2;
+    const float squares =
+        l2 ? table_.l2.canonical(x, center_.data(), dim_) : -table_.ip.canonical(x, x, dim_);
+    if (!(squares < kInf))
       check_finite("data", data_, 1);  // throws unless the values are finite and merely huge
+    const double norm = std::sqrt(static_cast<double>(squares));
     if (raw_cosine_) {
       // A norm out of the range of float says nothing; an infinite range sends every query to the scan.
-      const bool usable = norm < kInf && norm > kSmallNorm;
-      range.squared_norm =
-          std::max(range.squared_norm,
-                   usable || std::all_of(x, x + dim_, [](float v) { return v == 0; }) ? 1.0f : kInf);
-      return {0.0f, usable ? 1 / std::sqrt(norm) : 0.0f};
+      const bool usable = squares < kInf && squares > kSmallNorm;
+      const bool zero = !usable && std::all_of(x, x + dim_, [](float v) { return v == 0; });
+      range.norm = usable || zero ? std::max(range.norm, 1.0) : std::numeric_limits<double>::infinity();
+      if (usable) range.lost = std::max(range.lost, lost / squares);
+      return {0.0f, usable ? 1 / std::sqrt(squares) : 0.0f};
     }
-    range.squared_norm = std::max(range.squared_norm, norm);
-    if (params_.metric != Metric::kL2) return {0.0f, 1.0f};
-    const float bias = table_.l2.canonical(x, center_.data(), dim_) / 2;
-    range.bias = std::max(range.bias, bias);
-    return {bias, 1.0f};
+    range.norm = std::max(range.norm, l2 ? norm + std::sqrt(center_squared_norm_) : norm);
+    range.lost = std::max(range.lost, lost);
+    if (!l2) return {0.0f, 1.0f};
+    range.bias = std::max(range.bias, squares / 2);
+    return {squares / 2, 1.0f};
   }
 
-  /// Whether no row that was dropped from the proposals, all at `dropped` or above, can be among the k
-  /// nearest, the k-th of which is at canonical distance `kth`.
-  bool certified(std::size_t q, const Range& range, float dropped, float kth) const {
-    if (dropped == kInf) return true;  // nothing was dropped
+  /// What a proposal says of the canonical distance: at least (score - error) * scale + shift.
+  struct Certificate {
+    double error, scale, shift;
+    /// Of every row proposed at this score or above. NaN if anything overflowed.
+    double nearest(float score) const { return (score - error) * scale + shift; }
+  };
+
+  template <class Tiles>
+  Certificate certificate(std::size_t q, const Range& range) const {
     const float* query = queries_.row(q);
-    const double depth =
-        static_cast<double>(kernels::kTileDepth) + static_cast<double>(dim_) / kernels::kTileDepth + 3;
     const double canonical = (static_cast<double>(dim_) / 32 + 8) * kUnit;
-    double shifted = 0;
+    double shifted = 0, lost = 0;
     for (std::size_t j = 0; j < dim_; ++j) {
       const double t = static_cast<double>(query[j]) - center_[j];
+      const float entry = query[j] - center_[j];
+      const double rest = static_cast<double>(entry) - Tiles::rounded(entry);
       shifted += t * t;
+      lost += rest * rest;
     }
-    const double products = std::sqrt(range.squared_norm * shifted);
+    // Squares below the normal range of float may be missing in the sums of a row.
+    const double missing = std::sqrt(static_cast<double>(dim_) * std::numeric_limits<float>::min());
+    const ProductNorms norms{range.norm + missing, std::sqrt(static_cast<double>(range.lost)) + missing,
+                             std::sqrt(shifted), std::sqrt(lost)};
+    const double products = norms.row * norms.query;
     // 1 % on top covers the terms of second order and the arithmetic of this bound.
-    const double error =
-        1.01 * (((depth + 3) * kUnit + canonical) * products + (canonical + kUnit) * range.bias) +
-        static_cast<double>(dim_) * std::numeric_limits<float>::min();
-    double nearest_dropped;
-    if (params_.metric == Metric::kL2) {
-      const double query_norm = squared_norm(query, dim_);
-      const double constant = (query_norm - center_squared_norm_) / 2;
-      const double slack = static_cast<double>(dim_) * 0x1p-52 * (query_norm + center_squared_norm_);
-      nearest_dropped = 2 * (dropped - error + constant - slack) * (1 - canonical);
-    } else {
-      nearest_dropped = dropped - error - canonical * products;
-    }
-    return kth < nearest_dropped;  // false if anything overflowed to NaN
+    const double error = 1.01 * (Tiles::error(dim_, norms) + (3 * kUnit + canonical) * products +
+                                 (canonical + kUnit) * range.bias) +
+                         static_cast<double>(dim_) * std::numeric_limits<float>::min();
+    if (params_.metric != Metric::kL2) return {error + canonical * products, 1, 0};
+    const double query_norm = squared_norm(query, dim_);
+    const double slack = static_cast<double>(dim_) * 0x1p-52 * (query_norm + center_squared_norm_);
+    const double scale = 2 * (1 - canonical);
+    return {error, scale, scale * ((query_norm - center_squared_norm_) / 2 - slack)};
   }
 
-  void settle(bool scan, std::size_t q, TopK& best, const Range& range) {
-    std::vector<Scored>* entries = &best.finish();
-    TopK exact(depth_);
-    if (!scan) {
-      const float dropped = best.bound();
-      AlignedArray<float> scratch(dim_);
-      for (Scored& e : *entries)
-        e.score = kernels_.canonical(queries_.row(q), canonical_row(e.id, scratch.data()), dim_);
-      std::sort(entries->begin(), entries->end());
-      if (entries->size() < found_ ||
-          !certified(q, range, dropped, found_ > 0 ? (*entries)[found_ - 1].score : -kInf)) {
-        scan_rows(q, 0, data_.rows, {&exact, 1});
-        entries = &exact.finish();
+  /// Compute as many proposals again, in canonical arithmetic, as can be among the k nearest. Write the
+  /// result, unless a row that was dropped could be among them too.
+  template <class Tiles>
+  bool settle(std::size_t q, TopK& best, const Range& range) const {
+    const std::vector<Scored>& proposals = best.finish();
+    if (proposals.size() < found_) return false;
+    const Certificate certificate = this->certificate<Tiles>(q, range);
+    AlignedArray<float> scratch(dim_);
+    std::vector<Scored> nearest;
+    const auto kth = [&] { return found_ > 0 ? nearest[found_ - 1].score : -kInf; };
+    bool certain = best.bound() == kInf;  // nothing was dropped
+    for (const Scored& proposal : proposals) {
+      if (nearest.size() >= found_ && certificate.nearest(proposal.score) > kth()) {
+        certain = true;
+        break;
       }
+      const Scored entry{
+          kernels_.canonical(queries_.row(q), canonical_row(proposal.id, scratch.data()), dim_), proposal.id};
+      nearest.insert(std::upper_bound(nearest.begin(), nearest.end(), entry), entry);
     }
+    if (!certain && !(certificate.nearest(best.bound()) > kth())) return false;
+    write(q, nearest);
+    return true;
+  }
+
+  void write(std::size_t q, std::span<const Scored> entries) const {
     const float shift = params_.metric == Metric::kCosine ? 1.0f : 0.0f;
     for (std::size_t i = 0; i < params_.k; ++i) {
-      const bool has = i < entries->size();
-      ids_[q * params_.k + i] = has ? static_cast<std::int64_t>((*entries)[i].id) : -1;
-      distances_[q * params_.k + i] = has ? (*entries)[i].score + shift : kInf;
+      const bool has = i < entries.size();
+      ids_[q * params_.k + i] = has ? static_cast<std::int64_t>(entries[i].id) : -1;
+      distances_[q * params_.k + i] = has ? entries[i].score + shift : kInf;
     }
   }
 
@@ -322,13 +404,15 @@ class Knn {
   std::size_t dim_;
   std::size_t found_;  // neighbors a query has, at most k
   std::size_t depth_;  // entries an exact result can have
-  std::size_t keep_;   // proposals kept per query
   std::int64_t* ids_;
   float* distances_;
   AlignedArray<float> normalized_;  // queries; in a self-join the data too
   bool raw_cosine_ = false;         // cosine on data that are not normalized
   AlignedArray<float> center_;
   double center_squared_norm_ = 0;
+  std::vector<std::size_t> open_;  // queries not answered yet, in order
+  ProgressMeter meter_;
+  std::size_t reported_ = 0;
 };
 
 void check(MatrixView<const float> data, const KnnParams& params) {

@@ -8,16 +8,19 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "base/query_panels.hpp"
+#include "hnsw/reachability.hpp"
 #include "hnsw/search.hpp"
 #include "hnsw/select_neighbors.hpp"
 
 namespace whimbrel {
 namespace {
 
+constexpr float kInf = std::numeric_limits<float>::infinity();
 /// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch
 /// shrinks.
 constexpr std::size_t kMaxBatch = 2048;
@@ -96,6 +99,7 @@ class Insertion {
         n_linked_ += n;
         meter.update(done);
       }
+      if (edge_distances_.size() > 0 && graph_.params.batch_growth > 1) attach_unreached(meter);
     } catch (...) {
       graph_.entry = old_entry;
       graph_.max_level = old_max_level;
@@ -261,8 +265,9 @@ class Insertion {
         table_.tile(batch_vectors_.data() + i * stride + k, stride, worker.panels.panel(0) + k * cols,
                     std::min(kernels::kTileDepth, stride - k), k > 0, worker.products.data());
       for (std::size_t r = 0; r < std::min(table_.tile_rows, end - i); ++r) {
-        std::uint64_t hits = table_.select(worker.products.data() + r * cols, l2 ? half_norms_[i + r] : 0.0f,
-                                           1.0f, worker.bounds.data(), worker.scores.data());
+        std::uint64_t hits =
+            table_.select(worker.products.data() + r * cols, cols, l2 ? half_norms_[i + r] : 0.0f, 1.0f,
+                          worker.bounds.data(), worker.scores.data());
         for (; hits != 0; hits &= hits - 1) {
           const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
           if (i + r < begin + c) worker.nodes[c].push_back(batch[i + r]);
@@ -348,6 +353,72 @@ class Insertion {
     select_neighbors<T>(points_, candidates, capacity,
                         l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
     write_links(node, l, worker.selection.kept);
+  }
+
+  // ---- reachability
+
+  /// Re-selected lists may drop the last link to a node, with equal points they always do. Such nodes get a
+  /// link again, and so does the entry point, which a search need not come back to from where it descends.
+  void attach_unreached(ProgressMeter& meter) {
+    const std::uint32_t* row = graph_.links(graph_.entry, 0);
+    if (std::none_of(row, row + graph_.degree(graph_.entry, 0),
+                     [&](std::uint32_t node) { return has_link(node, graph_.entry); }))
+      attach(graph_.entry, std::vector<bool>(graph_.size(), true));
+    std::vector<bool> reached(graph_.size());
+    mark_reached(graph_, graph_.entry, reached);
+    for (std::uint32_t node = 0; node < graph_.size(); ++node) {
+      if (reached[node]) continue;
+      attach(node, reached);
+      mark_reached(graph_, node, reached);
+      meter.update(order_.size());
+    }
+  }
+
+  /// Link to a node from its nearest neighbor that is reached and has room; if none of them has, put it
+  /// between the nearest and that one's farthest link, so that nothing else is lost.
+  void attach(std::uint32_t node, const std::vector<bool>& reached) {
+    SearchScratch& scratch = workers_[0].search;
+    GraphSearch<T> search(graph_, points_, scratch);
+    const float* query = points_.query(node, scratch.query.data());
+    search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, scratch.pool);
+    Candidate from(kInf, graph_.entry);  // if upper levels led to a part that level 0 does not lead to
+    bool found = false;
+    for (std::size_t i = 0; i < scratch.pool.size(); ++i) {
+      const Candidate c = scratch.pool[i];
+      if (c.node() == node || !reached[c.node()]) continue;
+      const bool room = graph_.degree(c.node(), 0) < graph_.capacity(0);
+      if (room || !found) from = c;
+      found = true;
+      if (room) break;
+    }
+    if (from.node() == node) return;
+    const std::uint32_t replaced = put_link(from.node(), node, from.distance());
+    if (replaced != kNoNode) put_link(node, replaced, kInf);
+  }
+
+  bool has_link(std::uint32_t node, std::uint32_t target) const {
+    const std::uint32_t* row = graph_.links(node, 0);
+    const std::uint32_t* end = row + graph_.degree(node, 0);
+    return std::find(row, end, target) != end;
+  }
+
+  /// Append a level-0 link, or put it in place of the farthest, which is returned. Nothing changes if it is
+  /// there.
+  std::uint32_t put_link(std::uint32_t node, std::uint32_t target, float distance) {
+    undo_.before_change(graph_, node);
+    std::uint32_t* row = graph_.links(node, 0);
+    float* distances = edge_distances_.row(node);
+    const std::size_t degree = graph_.degree(node, 0);
+    if (has_link(node, target)) return kNoNode;
+    std::size_t at = degree;
+    std::uint32_t replaced = kNoNode;
+    if (degree == graph_.capacity(0)) {
+      at = static_cast<std::size_t>(std::max_element(distances, distances + degree) - distances);
+      replaced = row[at];
+    }
+    row[at] = target;
+    distances[at] = distance;
+    return replaced;
   }
 
   /// Relative error allowed for in the tiles' products.

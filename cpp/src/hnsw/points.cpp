@@ -1,6 +1,7 @@
 #include "hnsw/points.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -15,13 +16,6 @@ constexpr std::size_t kSample = 512;
 /// nearest in the sample. Sentence embeddings and images are near 1e-6; clusters far apart for their width
 /// reach 1e-2.
 constexpr double kMaxRelativeError = 1e-4;
-
-/// The nearest bfloat16, ties to even; finite stays finite.
-kernels::Bf16 to_bf16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-  return static_cast<kernels::Bf16>((rounded & 0x7f80u) == 0x7f80u ? bits >> 16 : rounded);
-}
 
 std::vector<std::uint32_t> sample_nodes(std::size_t n) {
   std::vector<std::uint32_t> nodes(std::min(n, kSample));
@@ -50,7 +44,7 @@ bool precise_enough(const Graph& graph, std::span<const std::uint32_t> sample,
     const float* row = graph.vectors.row(node);
     for (std::size_t j = 0; j < graph.dim; ++j) {
       const float x = row[j] - center[j];
-      const double e = x - std::bit_cast<float>(static_cast<std::uint32_t>(to_bf16(x)) << 16);
+      const double e = static_cast<double>(x) - static_cast<double>(from_bf16(to_bf16(x)));
       error += e * e;
     }
     l2(row, graph.vectors.stride(), graph.rows(), sample.data(), sample.size(), distances.data());
@@ -62,8 +56,7 @@ bool precise_enough(const Graph& graph, std::span<const std::uint32_t> sample,
   std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(nearest.size() / 2),
                    nearest.end());
   const double median = nearest[nearest.size() / 2];
-  return median < std::numeric_limits<float>::infinity() &&
-         error / static_cast<double>(sample.size()) < kMaxRelativeError * median;
+  return std::isfinite(median) && error / static_cast<double>(sample.size()) < kMaxRelativeError * median;
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // What graph algorithms measure: the stored vectors, or codes of them in half the bytes.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
+#include "base/bfloat16.hpp"
 #include "hnsw/graph.hpp"
 
 namespace whimbrel {
@@ -15,8 +15,9 @@ template <class T>
 struct Points {
   kernels::RowBlocks<T> rows;
   kernels::IdsKernel<T> kernel;
-  std::size_t dim;        // padded: a query has this many floats
-  std::size_t stage = 0;  // coordinates after which an l2 distance may be given up; 0: never
+  std::size_t dim;                       // padded: a query has this many floats
+  kernels::BelowKernel below = nullptr;  // gives rows up early, where that pays (float rows only)
+  std::size_t stage = 0;                 // after so many coordinates
 
   Points(const BlockRows<T>& rows_, kernels::IdsKernel<T> kernel_, std::size_t dim_)
       : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, kernel(kernel_), dim(dim_) {}
@@ -27,8 +28,7 @@ struct Points {
       return rows.row(node);
     } else {
       const T* row = rows.row(node);
-      for (std::size_t i = 0; i < dim; ++i)
-        scratch[i] = std::bit_cast<float>(static_cast<std::uint32_t>(row[i]) << 16);
+      for (std::size_t i = 0; i < dim; ++i) scratch[i] = from_bf16(row[i]);
       return scratch;
     }
   }
@@ -41,8 +41,7 @@ struct Points {
   std::size_t distances_below(const float* query, std::uint32_t* nodes, std::size_t n, float bound,
                               float* out) const noexcept {
     if constexpr (std::is_same_v<T, float>) {
-      if (stage > 0)
-        return kernels::active_table().l2_ids_below(query, dim, stage, rows, nodes, n, bound, out);
+      if (below != nullptr) return below(query, dim, stage, rows, nodes, n, bound, out);
     }
     distances(query, nodes, n, out);
     std::size_t found = 0;
@@ -59,7 +58,10 @@ inline Points<float> vector_points(const Graph& graph) {
   Points<float> points(graph.vectors,
                        kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids,
                        graph.vectors.stride());
-  if (!graph.dim_order.empty()) points.stage = round_up(graph.dim / 4, kCacheLine / sizeof(float));
+  if (!graph.dim_order.empty()) {
+    points.below = kernels::active_table().l2_ids_below;
+    points.stage = round_up(graph.dim / 4, kCacheLine / sizeof(float));
+  }
   return points;
 }
 

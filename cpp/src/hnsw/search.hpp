@@ -3,6 +3,7 @@
 // Malkov and Yashunin 2016, Alg. 2 and 5, with the two heaps replaced by one sorted array.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -69,14 +70,8 @@ class Pool {
       if (!(c < entries_[size_ - 1])) return false;
       --size_;
     }
-    // Binary search by conditional moves: where a candidate goes cannot be predicted.
-    const Candidate* at = entries_.data();
-    for (std::size_t n = size_; n > 0;) {
-      const std::size_t half = (n + 1) / 2;
-      at += at[half - 1] < c ? half : 0;
-      n -= half;
-    }
-    const auto low = static_cast<std::size_t>(at - entries_.data());
+    const auto at = std::lower_bound(begin(), end(), c);
+    const auto low = static_cast<std::size_t>(at - begin());
     std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - low) * sizeof(Candidate));
     entries_[low] = c;
     ++size_;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "hnsw/impl.hpp"
+#include "hnsw/reachability.hpp"
 
 namespace whimbrel {
 
@@ -50,21 +51,7 @@ HnswValidation HnswIndex::validate() const {
   if (!has_in_edge[graph.entry]) --result.no_in_edges;  // it needs none
 
   std::vector<bool> reached(graph.size());
-  std::vector<std::uint32_t> frontier{graph.entry};
-  reached[graph.entry] = true;
-  std::size_t n_reached = 1;
-  while (!frontier.empty()) {
-    const std::uint32_t node = frontier.back();
-    frontier.pop_back();
-    const std::uint32_t* row = graph.links(node, 0);
-    for (std::size_t i = 0; i < graph.degree(node, 0); ++i) {
-      if (row[i] >= graph.size() || reached[row[i]]) continue;
-      reached[row[i]] = true;
-      ++n_reached;
-      frontier.push_back(row[i]);
-    }
-  }
-  result.unreachable = graph.size() - n_reached;
+  result.unreachable = graph.size() - mark_reached(graph, graph.entry, reached);
   return result;
 }
 

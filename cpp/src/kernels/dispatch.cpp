@@ -7,6 +7,12 @@
 
 #include "whimbrel/cpu_isa.hpp"
 
+#ifdef WHIMBREL_HAVE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace whimbrel::kernels {
 
 #define WHIMBREL_DECLARE_TABLE(isa) \
@@ -22,10 +28,30 @@ WHIMBREL_DECLARE_TABLE(avx2)
 #ifdef WHIMBREL_HAVE_AVX512
 WHIMBREL_DECLARE_TABLE(avx512)
 #endif
+#ifdef WHIMBREL_HAVE_AMX
+WHIMBREL_DECLARE_TABLE(amx)
+#endif
 #ifdef WHIMBREL_HAVE_NEON
 WHIMBREL_DECLARE_TABLE(neon)
 #endif
 #undef WHIMBREL_DECLARE_TABLE
+
+#ifdef WHIMBREL_HAVE_AMX
+namespace {
+
+/// Whether the processor has the matrix unit and Linux lets this process use its registers (the kernel's
+/// Documentation/arch/x86/xstate.rst). Threads started later inherit the permission.
+bool amx_granted() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const bool unit = (d >> 22 & 1u) != 0 && (d >> 24 & 1u) != 0;  // AMX-BF16, AMX-TILE
+  if (!unit || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a >> 5 & 1u) == 0) return false;  // AVX512_BF16
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+}  // namespace
+#endif
 
 std::vector<const KernelTable*> available_tables() {
   std::vector<const KernelTable*> tables;
@@ -38,8 +64,12 @@ std::vector<const KernelTable*> available_tables() {
 #endif
 #ifdef WHIMBREL_HAVE_AVX512
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     tables.push_back(&avx512::kTable);
+#ifdef WHIMBREL_HAVE_AMX
+    if (amx_granted()) tables.push_back(&amx::kTable);
+#endif
+  }
 #endif
 #ifdef WHIMBREL_HAVE_NEON
   tables.push_back(&neon::kTable);

@@ -154,18 +154,6 @@ std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, R
   return found;
 }
 
-// Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
-// 12 of the 16 of AVX2, 8 of the 16 of SSE, which has no broadcast from memory and needs scratch.
-#if defined(__AVX512F__)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#elif defined(__AVX2__)
-constexpr std::size_t kTileRows = 4, kTileVecs = 3;
-#elif defined(__ARM_NEON)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#else
-constexpr std::size_t kTileRows = 4, kTileVecs = 2;
-#endif
-constexpr std::size_t kTileCols = kTileVecs * kWidth;
 constexpr std::size_t kPanelAhead = 32;  // steps; 2 to 5 % of the tile rate at d = 384
 static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols);
 
@@ -198,13 +186,13 @@ void tile(const float* rows, std::size_t stride, const float* panel, std::size_t
     }
 }
 
-std::uint64_t select(const float* products, float bias, float scale, const float* bounds, float* scores) {
+std::uint64_t select(const float* products, std::size_t n, float bias, float scale, const float* bounds,
+                     float* scores) {
   std::uint64_t mask = 0;
-  for (std::size_t v = 0; v < kTileVecs; ++v) {
-    const Vec score = bias - scale * load(products + v * kWidth);
-    store(scores + v * kWidth, score);
-    mask |= less_mask(score, load(bounds + v * kWidth)) << (v * kWidth);
-  }
+  for (std::size_t c = 0; c < n; c += kWidth)
+    mask |= less_mask(bias - scale * load(products + c), load(bounds + c)) << c;
+  if (mask != 0)
+    for (std::size_t c = 0; c < n; c += kWidth) store(scores + c, bias - scale * load(products + c));
   return mask;
 }
 
@@ -252,20 +240,92 @@ void dot_rows(const float* query, std::size_t d, const T* rows, std::size_t stri
 }
 
 void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
-  const Half* half = reinterpret_cast<const Half*>(codes);
   std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(out + i, load(half + i));
-  if (i < n) {
-    const Vec last = load_partial(half + i, n - i);
-    for (std::size_t v = 0; i < n; ++v, ++i) out[i] = last[v];
+#if defined(__AVX512F__)
+  for (; i + kWidth <= n; i += kWidth)
+    store(out + i,
+          _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i))));
+#endif
+  for (; i < n; ++i) {
+    const std::uint32_t code = codes[i];
+    // Exponent and mantissa moved in place and scaled by the difference of the biases: exact for every finite
+    // value, subnormal ones too.
+    const float magnitude = __builtin_bit_cast(float, (code & 0x7fff) << 13) * 0x1p112f;
+    out[i] = __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, magnitude) | (code & 0x8000) << 16);
   }
 }
+
+void widen_i8(const std::int8_t* codes, float scale, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(codes[i]) * scale;
+}
+
+#ifdef __AMX_BF16__
+// Intel AMX: eight registers of 16 rows of 64 bytes. Four of them are the accumulators of 32 x 32 products,
+// two hold rows, two columns, so that each load serves two multiplications.
+constexpr std::size_t kUnitSide = 32, kUnitDepth = 32, kRegister = 16;
+
+float round_to_unit(const float* values, std::size_t d, Bf16* out) {
+  Vec lost{};
+  std::size_t i = 0;
+  for (; i < d; i += kWidth) {
+    const Vec x = d - i >= kWidth ? load(values + i) : load_partial(values + i, d - i);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), (__m256i)_mm512_cvtneps_pbh(x));
+    const Vec rest = x - load(out + i);
+    lost = fma(rest, rest, lost);
+  }
+  if (i % kUnitDepth != 0) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), __m256i{});
+  return fold(lost);
+}
+
+/// Static, since compilers take the instruction for one that reads the first 8 bytes alone, and drop stores
+/// to the others.
+struct UnitConfig {
+  std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(UnitConfig) == 64);
+const UnitConfig kUnitConfig;
+
+void claim_unit() { _tile_loadconfig(&kUnitConfig); }
+
+void release_unit() { _tile_release(); }
+
+void unit_tile(const Bf16* rows, std::size_t stride, const Bf16* panel, std::size_t depth, float* out) {
+  constexpr std::size_t kBlock = kUnitDepth * kRegister;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (std::size_t k = 0; k < depth; k += kUnitDepth, panel += 2 * kBlock) {
+    _tile_loadd(4, rows + k, stride * sizeof(Bf16));
+    _tile_loadd(6, panel, 64);
+    _tile_loadd(7, panel + kBlock, 64);
+    _tile_loadd(5, rows + kRegister * stride + k, stride * sizeof(Bf16));
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  constexpr std::size_t kStride = kUnitSide * sizeof(float);
+  _tile_stored(0, out, kStride);
+  _tile_stored(1, out + kRegister, kStride);
+  _tile_stored(2, out + kRegister * kUnitSide, kStride);
+  _tile_stored(3, out + kRegister * kUnitSide + kRegister, kStride);
+}
+
+constexpr MatrixUnit kMatrixUnit = {kUnitSide,  kUnitSide,    kUnitDepth, round_to_unit,
+                                    claim_unit, release_unit, unit_tile};
+#else
+constexpr MatrixUnit kMatrixUnit = {};
+#endif
 
 #define WHIMBREL_STRING_OF(x) #x
 #define WHIMBREL_STRING(x) WHIMBREL_STRING_OF(x)
 
 }  // namespace
 
+extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
@@ -276,9 +336,12 @@ const KernelTable kTable = {
     kTileCols,
     tile,
     select,
+    kMatrixUnit,
+    &kEncoding,
     dot_rows<float>,
     dot_rows<Half>,
     widen_f16,
+    widen_i8,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

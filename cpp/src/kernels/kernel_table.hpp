@@ -47,10 +47,34 @@ using BelowKernel = std::size_t (*)(const float* query, std::size_t d, std::size
 /// in runs of kTileDepth, which keeps the rows in the first-level cache and the rounding errors small.
 using TileKernel = void (*)(const float* rows, std::size_t stride, const float* panel, std::size_t depth,
                             bool accumulate, float* out);
-/// The comparisons of selection: scores[c] = bias - scale * products[c], and bit c of the result is set where
-/// that is below bounds[c]. tile_cols <= 64.
-using SelectKernel = std::uint64_t (*)(const float* products, float bias, float scale, const float* bounds,
-                                       float* scores);
+/// The comparisons of selection: scores[c] = bias - scale * products[c] for c < n, and bit c of the result is
+/// set where that is below bounds[c]; if no bit is set, scores are unspecified. n: tile_cols or the columns
+/// of the matrix unit.
+using SelectKernel = std::uint64_t (*)(const float* products, std::size_t n, float bias, float scale,
+                                       const float* bounds, float* scores);
+
+/// A unit for products of bfloat16 matrices with float sums: many times the rate of the float tile, and
+/// 8 significant bits. `rows` is 0 where there is none.
+struct MatrixUnit {
+  std::size_t rows, cols, depth;  // of one step: (rows, depth) times (depth, cols)
+  /// out = the nearest bfloat16 of each of d values, zeros behind them up to a multiple of `depth`. Values
+  /// below the normal range become zero, values that do not fit infinite. The squared norm of what was lost.
+  float (*round)(const float* values, std::size_t d, Bf16* out);
+  /// Around all calls of `tile` of a thread; the unit's state is expensive to carry along.
+  void (*claim)();
+  void (*release)();
+  /// out[r * cols + c] = inner product of row r and column c over `depth` values, a multiple of the unit's.
+  /// The panel holds column c's value k at matrix_unit_offset(unit, c, k). Each product is exact in float or
+  /// fused with the addition; sums of pairs are flushed to zero below the normal range.
+  void (*tile)(const Bf16* rows, std::size_t stride, const Bf16* panel, std::size_t depth, float* out);
+};
+
+/// The order in which a matrix unit wants a panel: blocks of (depth, 16 columns), in them pairs of values of
+/// one column side by side.
+constexpr std::size_t matrix_unit_offset(const MatrixUnit& unit, std::size_t column, std::size_t k) {
+  const std::size_t block = k / unit.depth * (unit.cols / 16) + column / 16;
+  return block * unit.depth * 16 + k % unit.depth / 2 * 32 + column % 16 * 2 + k % 2;
+}
 
 /// out[i] = inner product of the query with row i of n rows that stand one after another, `stride` elements
 /// apart, in canonical form: the bits that ip.canonical gives, negated, for the row widened to float. For
@@ -58,8 +82,9 @@ using SelectKernel = std::uint64_t (*)(const float* products, float bias, float 
 template <class T>
 using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows, std::size_t stride,
                                std::size_t n, float* out);
-/// Finite float16 to float: the same bits on every ISA.
+/// Finite float16 and scaled int8 to float: the same bits on every ISA.
 using WidenF16Kernel = void (*)(const std::uint16_t* codes, std::size_t n, float* out);
+using WidenI8Kernel = void (*)(const std::int8_t* codes, float scale, std::size_t n, float* out);
 
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
@@ -67,6 +92,30 @@ struct MetricKernels {
   PairKernel fast;       // fused, any order: proposes, is never returned to the caller
   IdsKernel<float> fast_ids;
   IdsKernel<Bf16> fast_ids_bf16;
+};
+
+/// out[c * out_stride + r] = in[r * in_stride + c]
+using TransposeKernel = void (*)(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols,
+                                 float* out, std::size_t out_stride);
+/// The signs of n_bits <= 32 rows of products as one number per column, the first row highest: a bit is set
+/// where the product is above zero. Bit c of the result is set where a product of column c is not above
+/// bounds[c] in magnitude, so that its rounding may have changed its sign.
+using SignBitsKernel = std::uint64_t (*)(const float* products, std::size_t n_bits, const float* bounds,
+                                         std::uint32_t* bits);
+/// Count sketch of the columns of a panel: row b of `out` is the sum of the panel's rows order[i] up to
+/// ends[2 b], less those from there up to ends[2 b + 1].
+using SketchKernel = void (*)(const float* panel, const std::uint32_t* order, const std::uint32_t* ends,
+                              std::size_t n_buckets, float* out);
+/// sums[cells[t] * width + j] += rows[t * stride + j], t ascending.
+using AddByCellKernel = void (*)(const float* rows, std::size_t stride, std::size_t n, std::size_t width,
+                                 const std::uint32_t* cells, float* sums);
+
+/// Columns are those of a tile: panels and products have tile_cols of them.
+struct EncodingKernels {
+  TransposeKernel transpose;
+  SignBitsKernel sign_bits;
+  SketchKernel sketch;
+  AddByCellKernel add_by_cell;
 };
 
 struct KernelTable {
@@ -78,13 +127,16 @@ struct KernelTable {
   std::size_t tile_cols;
   TileKernel tile;
   SelectKernel select;
+  MatrixUnit matrix;
+  const EncodingKernels* encoding;
   DotRowsKernel<float> dot_rows;
   DotRowsKernel<Half> dot_rows_f16;
   WidenF16Kernel widen_f16;
+  WidenI8Kernel widen_i8;
 };
 
-/// The largest tile of any ISA, for buffers on the stack.
-inline constexpr std::size_t kMaxTileRows = 16;
+/// The largest tile of any ISA or matrix unit, for buffers on the stack.
+inline constexpr std::size_t kMaxTileRows = 32;
 inline constexpr std::size_t kMaxTileCols = 64;
 /// It enters the error bound of exact search.
 inline constexpr std::size_t kTileDepth = 256;
