@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -111,13 +111,15 @@ def as_scorer(scorer: Any, items: Sequence[Any], batch_size: int = 1024) -> Scor
     return PairScorer(scorer, items, batch_size)
 
 
-def as_item_scores(scores: ArrayLike, count: int) -> Float32:
+def as_item_scores(scores: Any, count: int) -> Float32:
     """Return what a scorer gave as (count,) float32; values may still be anything."""
     if hasattr(scores, "detach"):  # a torch tensor, wherever it lives
-        scores = scores.detach().cpu().numpy()
+        scores = scores.detach().float().cpu().numpy()  # numpy has no bfloat16
+    elif isinstance(scores, Iterator):  # scorers that yield
+        scores = list(scores)
     array = as_array("scores", scores)
-    if array.shape == (count, 1):
-        array = array[:, 0]
+    if array.shape == (count, 1) or (count == 1 and array.ndim == 0):  # some give a number for one pair
+        array = array.reshape(count)
     if array.shape != (count,):
         raise ValueError(f"scores: expected {count} of the scorer, got shape {array.shape}")
     return as_float32(array)

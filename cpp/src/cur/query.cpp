@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include "base/parallel.hpp"
-#include "base/query_panels.hpp"
-#include "kernels/dispatch.hpp"
 
 namespace whimbrel {
 namespace {
@@ -16,8 +14,6 @@ using Eigen::VectorXd;
 
 /// Passes over less than this many values do not wake other threads.
 constexpr std::size_t kSerialValues = std::size_t{1} << 18;
-/// Panels of this many queries stay in the second-level cache while the items pass by.
-constexpr std::size_t kQueriesAtOnce = 192;
 
 std::size_t pass_threads(const ItemFeatures& features, std::size_t threads) {
   return features.size() * features.stride() < kSerialValues ? 1 : threads;
@@ -126,85 +122,6 @@ std::vector<Scored> best_items(const QueryPrior& prior, const QueryWeights& weig
   std::vector<Scored> best = merge(found);
   best.resize(std::min(k, best.size()));
   return best;
-}
-
-void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
-                        std::span<const std::uint8_t> blocked, std::size_t threads,
-                        const std::function<void(std::size_t, const std::vector<Scored>&)>& fn) {
-  const kernels::KernelTable& table = kernels::active_table();
-  const ItemFeatures& features = index.features;
-  const std::size_t stride = features.stride(), rows = table.tile_rows, cols = table.tile_cols;
-  const std::size_t depth = std::max<std::size_t>(1, std::min(k, index.size()));
-  // Tiles round otherwise than canonical sums; what stands near the k-th place is kept for them to decide.
-  const std::size_t keep = depth + std::max<std::size_t>(16, depth / 4);
-  const QueryPrior prior(index, {});
-  for (std::size_t begin = 0; begin < weights.size(); begin += kQueriesAtOnce) {
-    const std::size_t count = std::min(kQueriesAtOnce, weights.size() - begin);
-    QueryPanels panels(table, count, stride);
-    panels.fill(count, [&](std::size_t q) { return weights[begin + q].query.data(); });
-    struct Worker {
-      std::vector<TopK> best;
-      AlignedArray<float> bounds, products, widened, last_rows;
-    };
-    std::vector<Worker> workers(threads);
-    for_each_chunk(features, threads, [&](std::size_t w, std::size_t first, std::size_t n) {
-      Worker& mine = workers[w];
-      if (mine.best.empty()) {
-        mine.best.assign(count, TopK(keep));
-        mine.bounds = AlignedArray<float>(panels.panels() * cols);
-        for (std::size_t i = 0; i < panels.panels() * cols;
-             ++i)  // columns that pad the last panel accept nothing
-          mine.bounds[i] = std::numeric_limits<float>::infinity() * (i < count ? 1.0f : -1.0f);
-        mine.products = AlignedArray<float>(panels.panels() * rows * cols);
-        mine.widened = AlignedArray<float>(features.chunk_rows() * stride);
-        mine.last_rows = AlignedArray<float>(rows * stride);
-      }
-      alignas(kCacheLine) float scores[kernels::kMaxTileCols];
-      const float* data = features.floats(first, n, mine.widened.data());
-      for (std::size_t i = 0; i < n; i += rows) {
-        const std::size_t here = std::min(rows, n - i);
-        const float* x = data + i * stride;
-        if (here < rows) {  // the tile reads whole groups of rows
-          std::copy_n(x, here * stride, mine.last_rows.data());
-          x = mine.last_rows.data();
-        }
-        for (std::size_t at = 0; at < stride; at += kernels::kTileDepth)
-          for (std::size_t p = 0; p < panels.panels(); ++p)
-            table.tile(x + at, stride, panels.panel(p) + at * cols,
-                       std::min(kernels::kTileDepth, stride - at), at > 0,
-                       mine.products.data() + p * rows * cols);
-        for (std::size_t p = 0; p < panels.panels(); ++p)
-          for (std::size_t r = 0; r < here; ++r) {
-            const std::size_t item = first + i + r;
-            if (blocked[item] != 0) continue;
-            float* bounds = mine.bounds.data() + p * cols;
-            std::uint64_t hits = table.select(mine.products.data() + (p * rows + r) * cols, cols,
-                                              -prior.offset(item), 1.0f, bounds, scores);
-            for (; hits != 0; hits &= hits - 1) {
-              const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
-              TopK& best = mine.best[p * cols + c];
-              best.push(scores[c], static_cast<std::uint32_t>(item));
-              bounds[c] = best.bound();
-            }
-          }
-      }
-    });
-    std::erase_if(workers, [](const Worker& w) { return w.best.empty(); });
-    parallel_for(count, threads, [&](std::size_t q, std::size_t) {
-      std::vector<TopK> found;
-      found.reserve(workers.size());
-      for (const Worker& w : workers) found.push_back(w.best[q]);
-      std::vector<Scored> best = merge(found);
-      for (Scored& s : best) {
-        float score;
-        score_chunk(prior, weights[begin + q], s.id, 1, &score);
-        s.score = -score;
-      }
-      std::sort(best.begin(), best.end());
-      best.resize(std::min(k, best.size()));
-      fn(begin + q, best);
-    });
-  }
 }
 
 }  // namespace whimbrel

@@ -62,8 +62,8 @@ std::vector<Scored> best_items(const QueryPrior& prior, const QueryWeights& weig
                                std::span<const std::uint8_t> blocked, std::size_t threads,
                                const Perturbation& perturb = {});
 
-/// The same for many queries whose prior is the index alone: proposed by tiles of matrix products, then
-/// scored canonically. fn(query, best) is called once for each.
+/// The same, bit for bit, for many queries whose prior is the index alone, by matrix products. fn(query,
+/// best) is called once for each, from any thread.
 void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
                         std::span<const std::uint8_t> blocked, std::size_t threads,
                         const std::function<void(std::size_t, const std::vector<Scored>&)>& fn);

@@ -31,7 +31,7 @@
 #include "base/parallel.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
-#include "exact/product_tiles.hpp"
+#include "base/product_tiles.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {
