@@ -111,6 +111,14 @@ class ScoreCheckpoint:
         if batch:
             yield batch
 
+    def take(self, scores: Float32) -> None:
+        """Keep the finite ones of scores of all pairs, where there is none yet."""
+        if scores.shape != self.scores.shape:
+            raise ValueError(f"anchor_scores: expected shape {self.scores.shape}, got {scores.shape}")
+        for query in range(len(scores)):
+            items = self.missing(query)
+            self.put(query, items, scores[query, items])
+
     def put(self, query: int, items: Int64, scores: Float32) -> None:
         """Keep the finite ones of some scores, on disk too; `items` ascend."""
         kept = np.isfinite(scores)

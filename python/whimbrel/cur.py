@@ -86,9 +86,9 @@ class CurIndex(CurItems):
             Scores of `n` items for `k_q` queries like those to come, larger is better. Logits rather than
             probabilities: low rank lives there.
         first_stage : (k_q, n) array_like of float32, optional
-            Scores of a cheap first stage (BM25, a dense model) on the same pairs. What it predicts is
-            subtracted, and the index completes the rest; every later call then needs the first stage's scores
-            too.
+            Scores of a cheap first stage (BM25, a dense model) on the same pairs. What it predicts, by itself
+            and by the anchor queries that it finds alike, is known in advance, and the index completes the
+            rest; every later call then needs the first stage's scores too.
         storage : {"f32", "f16"}
             "f16" halves memory and time of a pass; centered scores must then be within +-65504.
         center : bool

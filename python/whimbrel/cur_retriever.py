@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CurRetriever"]
 
 FirstStage: TypeAlias = Callable[[Any], ArrayLike]
+Candidates: TypeAlias = Callable[[Any, int], ArrayLike]
 
 
 class CurRetriever:
@@ -38,6 +39,9 @@ class CurRetriever:
     first_stage : callable, optional
         ``first_stage(query) -> (n,) scores`` of all items by something cheap, larger is better: BM25, a dense
         model. Much is gained by it.
+    candidates : callable, optional
+        ``candidates(query, count) -> item ids``, best first: what the first round scores; -1 is left out.
+        For first stages that score only what they find, as `HnswIndex` and `MultiVectorIndex` do.
     batch_size : int
         Pairs per call of a callable on pairs; also how much of `fit` an interrupt can cost.
 
@@ -59,12 +63,14 @@ class CurRetriever:
         items: Sequence[Any],
         *,
         first_stage: FirstStage | None = None,
+        candidates: Candidates | None = None,
         batch_size: int = 1024,
     ) -> None:
         self._items = list(items)
         self._batch_size = as_int("batch_size", batch_size, 1, MAX_BATCH)
         self._scorer = as_scorer(scorer, self._items, self._batch_size)
         self._first_stage = first_stage
+        self._candidates = candidates
         self._queries: list[Any] = []
         self._cur: CurIndex | None = None
 
@@ -79,6 +85,7 @@ class CurRetriever:
         self,
         anchor_queries: Sequence[Any],
         *,
+        anchor_scores: ArrayLike | None = None,
         checkpoint: Any = None,
         progress: Progress = False,
         **options: Any,
@@ -89,6 +96,8 @@ class CurRetriever:
         ----------
         anchor_queries : sequence
             Some hundred queries like those to come: each costs a scorer call per item.
+        anchor_scores : (k_q, n) array_like of float32, optional
+            Scores that are known already; where they are NaN the scorer is asked.
         checkpoint : path, optional
             File that keeps every score as soon as it is known. After an interrupt or an error, the same call
             goes on where it stopped; once it is complete, it costs no call.
@@ -107,11 +116,11 @@ class CurRetriever:
         """
         queries = list(anchor_queries)
         if len(queries) == 0 or len(self._items) == 0:
-            raise ValueError(
-                "anchor_queries, items: expected at least one of each, "
-                f"got {len(queries)} and {len(self._items)}"
-            )
+            got = f"got {len(queries)} and {len(self._items)}"
+            raise ValueError(f"anchor_queries, items: expected at least one of each, {got}")
         found = ScoreCheckpoint(queries, self._items, checkpoint)
+        if anchor_scores is not None:
+            found.take(as_scores("anchor_scores", anchor_scores))
         complete_scores(found, queries, self._scorer, self._batch_size, progress)
         self._cur = CurIndex.fit(found.scores, first_stage=self._first_stage_of(queries), **options)
         self._queries = queries
@@ -133,10 +142,13 @@ class CurRetriever:
         cur = self.cur
         queries = list(queries)
         firsts = self._first_stage_of(queries)
-        searches = [
-            CurSearch(cur, k, budget, rounds, first_stage=None if firsts is None else firsts[q], **options)
-            for q in range(len(queries))
-        ]
+        searches = []
+        for q, query in enumerate(queries):
+            if self._candidates is not None:
+                found = as_int_vector("candidates", self._candidates(query, budget))
+                options["start"] = found[found >= 0]
+            first = None if firsts is None else firsts[q]
+            searches.append(CurSearch(cur, k, budget, rounds, first_stage=first, **options))
         while requests := [(q, items) for q, s in enumerate(searches) if len(items := s.next_items()) > 0]:
             start = time.perf_counter()
             answers = self._scorer.score_many([(queries[q], items) for q, items in requests])
@@ -173,8 +185,8 @@ class CurRetriever:
 
     def _score_rows(self, requests: list[Request]) -> Float32:
         rows = self._scorer.score_many(requests)
-        for (query, items), scores in zip(requests, rows, strict=True):
-            check_scores(query, items, scores)
+        for request, scores in zip(requests, rows, strict=True):
+            check_scores(*request, scores)
         return np.array(rows, np.float32).reshape(len(requests), -1)
 
     def _first_stage_of(self, queries: Sequence[Any]) -> Float32 | None:
@@ -182,7 +194,6 @@ class CurRetriever:
             return None
         rows = as_scores("first_stage", np.array([np.asarray(self._first_stage(q)) for q in queries]))
         if rows.shape != (len(queries), len(self._items)):
-            raise ValueError(
-                f"first_stage: expected {len(self._items)} scores per query, got shape {rows.shape[1:]}"
-            )
+            expected = f"expected {len(self._items)} scores per query"
+            raise ValueError(f"first_stage: {expected}, got shape {rows.shape[1:]}")
         return rows

@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 import whimbrel as wb
 
-SCORES = np.random.default_rng(0).standard_normal((9, 40))
+RNG = np.random.default_rng(0)
+SCORES = RNG.standard_normal((9, 2)) @ RNG.standard_normal((2, 70)) + 0.1 * RNG.standard_normal((9, 70))
 KINDS = {
     "plain": {},
     "f16": {"storage": "f16", "intercept": True},
     "rank": {"rank": 4, "center": False},
     "first": {"first_stage": SCORES + 1},
+    "lent": {"first_stage": SCORES + 0.5 * RNG.standard_normal(SCORES.shape)},  # with a sample of its own
 }
 
 
 def make(kind):
     cur = wb.CurIndex.fit(SCORES, **KINDS[kind])
+    assert (b"FSAM" in cur.dumps()[:512]) == (kind == "lent")
     cur.remove([3, 5])
     return cur
 
@@ -34,8 +37,8 @@ def test_what_is_loaded_is_what_was_saved(kind, tmp_path):
     with path.open("rb") as file:
         copies = [wb.CurIndex.load(path), wb.CurIndex.load(file), wb.CurIndex.loads(saved)]
     copies.append(pickle.loads(pickle.dumps(cur)))
-    first = SCORES[0] * 2 if kind == "first" else None
-    items = np.arange(0, 40, 3)
+    first = SCORES[0] * 2 if "first_stage" in KINDS[kind] else None
+    items = np.arange(0, 70, 3)
     expected = cur.approximate(items, SCORES[0, items], first_stage=first)
     for copy in copies:
         assert copy.dumps() == saved
@@ -48,8 +51,8 @@ def test_what_is_loaded_is_what_was_saved(kind, tmp_path):
             cur.rank,
             cur.has_first_stage,
         )
-        copy.add_items(SCORES[:, :2], first_stage=SCORES[:, :2] if kind == "first" else None)
-        assert len(copy) == 42
+        copy.add_items(SCORES[:, :2], first_stage=SCORES[:, :2] if "first_stage" in KINDS[kind] else None)
+        assert len(copy) == 72
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,17 +73,20 @@ def test_any_truncation_and_any_flipped_bit_are_found(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_sections_that_make_no_sense_are_found_behind_a_right_checksum(kind, forge):
     saved = make(kind).dumps()
-    # n_queries, size, rank, slope, scale, storage, center, intercept, first_stage
+    # n_queries, size, rank, fitted_size, slope, scale, gain, ridge, storage, center, intercept, first_stage
     for offset, code, values in (
         (0, "<Q", (0, 8, 33, 2**20 + 1, 2**63)),
-        (8, "<Q", (0, 39, 41, 2**31, 2**63)),
+        (8, "<Q", (0, 69, 71, 2**31, 2**63)),
         (16, "<Q", (3, 10, 2**63)),
-        (24, "<d", (np.nan, np.inf)),
-        (32, "<d", (np.nan, -1.0)),
-        (40, "<I", (2, 2**31)),
-        (44, "<I", (2,)),
-        (48, "<I", (2,)),
-        (52, "<I", (2, 1 if kind != "first" else 0)),
+        (24, "<Q", (71, 2**63)),
+        (32, "<d", (np.nan, np.inf)),
+        (40, "<d", (np.nan, -1.0)),
+        (48, "<d", (np.nan, -1.0, 0.0 if kind == "lent" else 1.0)),
+        (56, "<d", (np.inf, -1.0)),
+        (64, "<I", (2, 2**31)),
+        (68, "<I", (2,)),
+        (72, "<I", (2,)),
+        (76, "<I", (2, 0 if kind in ("first", "lent") else 1)),
     ):
         for value in values:
             with pytest.raises(wb.FormatError):
@@ -93,7 +99,8 @@ def test_sections_that_make_no_sense_are_found_behind_a_right_checksum(kind, for
         (b"REMV", 1, b"\2"),
         (b"FEAT", 0, nan),
         (b"FEAT", padding, one),
-        *([(b"FMEA", 4, struct.pack("<f", np.nan))] if kind == "first" else []),
+        *([(b"FMEA", 4, struct.pack("<f", np.nan))] if kind in ("first", "lent") else []),
+        *([(b"FSAM", 4, struct.pack("<f", np.nan))] if kind == "lent" else []),
         *([(b"PROJ", 8, struct.pack("<d", np.nan))] if kind == "rank" else []),
     ):
         with pytest.raises(wb.FormatError):

@@ -75,6 +75,9 @@ def test_every_kind_of_scorer_gives_the_same():
         def detach(self):
             return self
 
+        def float(self):
+            return self
+
         def cpu(self):
             return self
 
@@ -93,6 +96,7 @@ def test_every_kind_of_scorer_gives_the_same():
         Own(),
         wb.PairScorer(Predict(), ITEMS, batch_size=7),
         lambda pairs: np.array([[score(*pair)] for pair in pairs]),  # a column, as some models give
+        lambda pairs: (score(*pair) for pair in pairs),  # an iterator
         lambda pairs: Tensor(np.array([score(*pair) for pair in pairs])),
     ):
         hits = wb.CurRetriever(scorer, ITEMS).fit(ANCHORS).search(QUERIES[1], 5, 20)
@@ -308,3 +312,39 @@ def test_diagnostics_of_bad_input():
         wb.cur_diagnostics(np.zeros((9, 10)), first_stage=np.zeros((9, 9)))
     constant = wb.cur_diagnostics(np.ones((9, 10)))
     assert constant.recall[50] == 1.0
+
+
+def test_candidates_of_an_index_begin_a_search():
+    asked = []
+    vectors = np.random.default_rng(0).standard_normal((N_ITEMS, 4)).astype(np.float32)
+    index = wb.HnswIndex.build(vectors)
+
+    def candidates(query, count):
+        asked.append((query, count))
+        return np.append(index.search(vectors[number(query)], 6).ids, -1)
+
+    predict = Predict()
+    retriever = wb.CurRetriever(predict, ITEMS, candidates=candidates).fit(ANCHORS)
+    predict.pairs.clear()
+    hits = retriever.search_many(QUERIES[:2], 5, 20, rounds=4)
+    assert asked == [(query, 20) for query in QUERIES[:2]]
+    for query in QUERIES[:2]:
+        first = [item for q, item in predict.pairs if q == query][:5]
+        assert first == [ITEMS[i] for i in index.search(vectors[number(query)], 5).ids]
+    assert all(h.calls == 20 for h in hits)
+
+
+def test_known_scores_cost_no_call():
+    known = np.array([TABLE[q, :N_ITEMS] for q in range(N_QUERIES)])
+    predict = Predict()
+    retriever = wb.CurRetriever(predict, ITEMS).fit(ANCHORS, anchor_scores=known)
+    assert predict.pairs == []
+    expected = wb.CurRetriever(predict, ITEMS).fit(ANCHORS)
+    assert retriever.cur.dumps() == expected.cur.dumps()
+    predict.pairs.clear()
+    known[3, 7:9] = np.nan
+    retriever.fit(ANCHORS, anchor_scores=known)
+    assert predict.pairs == [(ANCHORS[3], ITEMS[7]), (ANCHORS[3], ITEMS[8])]
+    assert retriever.cur.dumps() == expected.cur.dumps()
+    with pytest.raises(ValueError, match=r"anchor_scores: expected shape \(12, 60\), got \(11, 60\)"):
+        retriever.fit(ANCHORS, anchor_scores=known[1:])

@@ -7,6 +7,7 @@
 
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
+#include "cur/first_stage.hpp"
 #include "cur/impl.hpp"
 
 namespace whimbrel {
@@ -19,34 +20,32 @@ constexpr std::size_t kBlockItems = 256;
 /// Sums that must not depend on the number of threads are made of this many parts.
 constexpr std::size_t kParts = 8;
 
-struct Moments {
-  double cross = 0, square = 0;
-};
-
-/// Means over the rows, and the moments of scores and first stage about them; columns [begin, end).
-Moments column_moments(MatrixView<const float> scores, MatrixView<const float> first_stage, bool center,
-                       std::size_t begin, std::size_t end, float* mean, float* first_mean) {
-  const std::size_t n = end - begin;
-  std::vector<double> sum(n), first_sum(n);
-  const auto rows = static_cast<double>(scores.rows);
-  Moments moments;
-  for (std::size_t a = 0; center && a < scores.rows; ++a)
-    for (std::size_t i = 0; i < n; ++i) {
-      sum[i] += scores.row(a)[begin + i];
-      if (first_mean) first_sum[i] += first_stage.row(a)[begin + i];
-    }
-  for (std::size_t i = 0; i < n; ++i) {
-    mean[i] = static_cast<float>(sum[i] / rows);
-    if (first_mean) first_mean[i] = static_cast<float>(first_sum[i] / rows);
-  }
-  if (!first_mean) return moments;
+/// Means over the rows, columns [begin, end).
+void column_means(MatrixView<const float> scores, std::size_t begin, std::size_t end, float* mean) {
+  std::vector<double> sum(end - begin);
   for (std::size_t a = 0; a < scores.rows; ++a)
-    for (std::size_t i = 0; i < n; ++i) {
-      const double x = static_cast<double>(first_stage.row(a)[begin + i]) - first_mean[i];
-      moments.cross += x * (static_cast<double>(scores.row(a)[begin + i]) - mean[i]);
-      moments.square += x * x;
-    }
-  return moments;
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += scores.row(a)[begin + i];
+  for (std::size_t i = 0; i < sum.size(); ++i)
+    mean[i] = static_cast<float>(sum[i] / static_cast<double>(scores.rows));
+}
+
+/// The means of items from `first` on, if they are subtracted.
+void set_means(CurIndex::Impl& impl, std::size_t first, MatrixView<const float> scores,
+               MatrixView<const float> first_stage, std::size_t begin, std::size_t end) {
+  if (!impl.params.center) return;
+  column_means(scores, begin, end, impl.mean.data() + first);
+  if (impl.has_first_stage()) column_means(first_stage, begin, end, impl.first_mean.data() + first);
+}
+
+/// Centered values of evenly spaced items, (queries, sample).
+MatrixXd centered_sample(MatrixView<const float> values, const std::vector<float>& mean) {
+  const std::size_t n = values.cols, count = std::min(n, kFirstSample);
+  MatrixXd out(static_cast<Eigen::Index>(values.rows), static_cast<Eigen::Index>(count));
+  for (std::size_t s = 0; s < count; ++s)
+    for (std::size_t a = 0; a < values.rows; ++a)
+      out(static_cast<Eigen::Index>(a), static_cast<Eigen::Index>(s)) =
+          static_cast<double>(values.row(a)[s * n / count]) - mean[s * n / count];
+  return out;
 }
 
 /// Column i of the scores without what means and first stage explain, a value per anchor query.
@@ -175,22 +174,23 @@ CurIndex CurIndex::fit(MatrixView<const float> anchor_scores, const CurParams& p
   const auto poll = [&](std::size_t before) {
     return [&, before](std::size_t done) { meter.update((before + done) * n / (2 * n_blocks)); };
   };
-  std::vector<Moments> moments(n_blocks);
   parallel_for(
       n_blocks, threads,
       [&](std::size_t block, std::size_t) {
-        const std::size_t begin = block * kBlockItems, end = std::min(n, begin + kBlockItems);
-        moments[block] =
-            column_moments(anchor_scores, first_stage, params.center, begin, end, impl->mean.data() + begin,
-                           has_first ? impl->first_mean.data() + begin : nullptr);
+        const std::size_t begin = block * kBlockItems;
+        set_means(*impl, begin, anchor_scores, first_stage, begin, std::min(n, begin + kBlockItems));
       },
       poll(0));
-  Moments sum;
-  for (const Moments& m : moments) {
-    sum.cross += m.cross;
-    sum.square += m.square;
+  if (has_first) {
+    const MatrixXd sample = centered_sample(first_stage, impl->first_mean);
+    const FirstStageFit found = fit_first_stage(centered_sample(anchor_scores, impl->mean), sample, threads);
+    impl->slope = found.slope;
+    impl->first_gain = found.gain;
+    impl->first_ridge = found.ridge;
+    impl->fitted_size = n;
+    if (found.gain > 0) impl->first_sample = sample.cast<float>();
+    prepare_first_stage(*impl);
   }
-  if (sum.square > 0) impl->slope = sum.cross / sum.square;
   if (params.rank > 0)
     impl->projection =
         leading_directions(sample_gram(n, queries, kSampleItems, threads,
@@ -224,8 +224,7 @@ void CurIndex::add_items(MatrixView<const float> scores, MatrixView<const float>
     impl_->mean.resize(n);
     impl_->removed.resize(n);
     if (impl_->has_first_stage()) impl_->first_mean.resize(n);
-    column_moments(scores, first_stage, impl_->params.center, 0, scores.cols, impl_->mean.data() + old,
-                   impl_->has_first_stage() ? impl_->first_mean.data() + old : nullptr);
+    set_means(*impl_, old, scores, first_stage, 0, scores.cols);
     impl_->features.resize(n);
     set_items(*impl_, old, scores, first_stage, resolve_threads(0), {});
   } catch (...) {
@@ -259,8 +258,8 @@ void CurIndex::add_queries(MatrixView<const float> scores, MatrixView<const floa
   for (std::size_t i = 0; i < n; ++i) {
     const bool first = old.has_first_stage();
     if (old.params.center) {
-      column_moments(scores, first_stage, true, i, i + 1, new_mean.data(),
-                     first ? new_first.data() : nullptr);
+      column_means(scores, i, i + 1, new_mean.data());
+      if (first) column_means(first_stage, i, i + 1, new_first.data());
       fresh.mean[i] =
           static_cast<float>(old.mean[i] + share * (static_cast<double>(new_mean[0]) - old.mean[i]));
       if (first)
@@ -274,6 +273,18 @@ void CurIndex::add_queries(MatrixView<const float> scores, MatrixView<const floa
     residual_column(fresh, i, scores, first_stage, i, row.data() + old.n_queries);
     fresh.features.set_row(i, row.data());
     squares += squared_norm(row.data(), queries);
+  }
+  if (old.first_gain > 0) {
+    const auto known = static_cast<Eigen::Index>(old.n_queries);
+    Eigen::MatrixXf sample(static_cast<Eigen::Index>(queries), old.first_sample.cols());
+    for (Eigen::Index s = 0; s < sample.cols(); ++s) {
+      const std::size_t i = sample_item(old, static_cast<std::size_t>(s));
+      sample.col(s).head(known) = old.first_sample.col(s).array() + (old.first_mean[i] - fresh.first_mean[i]);
+      for (std::size_t a = 0; a < scores.rows; ++a)
+        sample(known + static_cast<Eigen::Index>(a), s) = first_stage.row(a)[i] - fresh.first_mean[i];
+    }
+    old.first_sample = std::move(sample);
+    prepare_first_stage(old);
   }
   old.n_queries = queries;
   old.mean = std::move(fresh.mean);

@@ -20,9 +20,14 @@ struct CurIndex::Impl {
   CurParams params;
   std::size_t n_queries;
   ItemFeatures features;
-  std::vector<float> mean;            // score of each item, the average anchor query
-  std::vector<float> first_mean;      // the same of the first stage; empty without one
-  double slope = 0;                   // scores per unit of the first stage, both centered
+  std::vector<float> mean;        // score of each item, the average anchor query
+  std::vector<float> first_mean;  // the same of the first stage; empty without one
+  double slope = 0;               // scores per unit of the first stage, both centered
+  // What first stages of queries are compared by (first_stage.hpp), if gain is not 0.
+  double first_gain = 0, first_ridge = 0;
+  std::size_t fitted_size = 0;   // items when the sample was taken
+  Eigen::MatrixXf first_sample;  // (n_queries, sample), above the means
+  Eigen::LLT<Eigen::MatrixXd> first_factor;
   double scale = 1;                   // mean squared norm of a feature row
   Eigen::MatrixXd projection;         // (n_queries, rank); empty without a rank
   std::vector<std::uint8_t> removed;  // 1: never proposed
@@ -38,8 +43,8 @@ void set_items(CurIndex::Impl& impl, std::size_t first, MatrixView<const float> 
                MatrixView<const float> first_stage, std::size_t threads,
                const std::function<void(std::size_t)>& poll);
 
-/// A subspace needs no more items than this.
-inline constexpr std::size_t kSampleItems = 65536;
+/// Comparing first stages needs no more items than this, and a subspace no more than that.
+inline constexpr std::size_t kFirstSample = 2048, kSampleItems = 65536;
 
 /// Sum of x x^T over at most `max_items` evenly spaced ones of n rows, times n / their number. `row` fills
 /// dim values.

@@ -47,8 +47,7 @@ void for_each_query(const CurIndex::Impl& index, std::span<const std::int64_t> i
     }
     std::vector<double> targets(item_ids.size());
     for (std::size_t i = 0; i < targets.size(); ++i)
-      targets[i] =
-          static_cast<double>(scores.row(q)[i]) - prior->offset(static_cast<std::size_t>(item_ids[i]));
+      targets[i] = static_cast<double>(scores.row(q)[i]) - prior->expected(item_ids[i]);
     const double mu = options.mu >= 0 ? options.mu : rows->choose_mu(targets);
     Regression& regression = by_mu.try_emplace(mu, *rows).first->second;
     regression.set_mu(mu);
@@ -94,7 +93,9 @@ CurParams CurIndex::params() const { return impl_->params; }
 std::size_t CurIndex::memory_usage() const {
   const std::shared_lock lock(impl_->mutex);
   return impl_->features.bytes() + (impl_->mean.size() + impl_->first_mean.size()) * sizeof(float) +
-         impl_->removed.size() + static_cast<std::size_t>(impl_->projection.size()) * sizeof(double);
+         impl_->removed.size() + static_cast<std::size_t>(impl_->projection.size()) * sizeof(double) +
+         static_cast<std::size_t>(impl_->first_sample.size()) * sizeof(float) +
+         static_cast<std::size_t>(impl_->first_factor.rows() * impl_->first_factor.cols()) * sizeof(double);
 }
 std::vector<float> CurIndex::item_means() const {
   const std::shared_lock lock(impl_->mutex);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/parallel.hpp"
+#include "cur/first_stage.hpp"
 
 namespace whimbrel {
 namespace {
@@ -55,14 +56,45 @@ QueryPrior::QueryPrior(const CurIndex::Impl& index, std::span<const float> first
   const double deviation = std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean * mean));
   // As strong as the typical feature row, so that mu weighs it like the rest.
   const double unit = deviation > 0 ? std::sqrt(index.scale) / deviation : 0;
+  if (index.first_gain > 0) lend();
   for (std::size_t i = 0; i < n; ++i) {
     offset_[i] = static_cast<float>(index.mean[i] + index.slope * slope_[i]);
     slope_[i] = static_cast<float>((slope_[i] - mean) * unit);
   }
 }
 
+void QueryPrior::lend() {
+  const auto count = static_cast<std::size_t>(index_.first_sample.cols());
+  Eigen::VectorXf x(index_.first_sample.cols());
+  for (std::size_t s = 0; s < count; ++s) x[static_cast<Index>(s)] = slope_[sample_item(index_, s)];
+  lent_ = anchor_weights(index_, x);
+  if (index_.projection.size() > 0) lent_ = index_.projection.transpose() * lent_;
+  double sum = 0, squares = 0;
+  for (std::size_t s = 0; s < count; ++s) {
+    const double predicted = lent_score(sample_item(index_, s));
+    sum += predicted;
+    squares += predicted * predicted;
+  }
+  lent_mean_ = sum / static_cast<double>(count);
+  const double variance = squares / static_cast<double>(count) - lent_mean_ * lent_mean_;
+  lent_unit_ = variance > 0 ? std::sqrt(index_.scale / variance) : 0;
+}
+
+double QueryPrior::lent_score(std::size_t i) const {
+  if (lent_.size() == 0) return 0;
+  Eigen::VectorXf row(lent_.size());
+  index_.features.row(i, row.data());
+  return lent_.dot(row.cast<double>());
+}
+
+double QueryPrior::expected(std::int64_t item_id) const {
+  const auto i = static_cast<std::size_t>(item_id);
+  return offset(i) + lent_score(i);
+}
+
 std::size_t QueryPrior::dim() const noexcept {
-  return index_.features.dim() + (index_.params.intercept ? 1 : 0) + (slope_.empty() ? 0 : 1);
+  return index_.features.dim() + (index_.params.intercept ? 1 : 0) + (slope_.empty() ? 0 : 1) +
+         (lent_.size() > 0 ? 1 : 0);
 }
 
 MatrixXd QueryPrior::rows(std::span<const std::int64_t> item_ids) const {
@@ -76,7 +108,8 @@ MatrixXd QueryPrior::rows(std::span<const std::int64_t> item_ids) const {
     values.head(static_cast<Index>(dim)) = row.cast<double>().transpose();
     auto next = static_cast<Index>(dim);
     if (index_.params.intercept) values[next++] = std::sqrt(index_.scale);
-    if (!slope_.empty()) values[next] = slope_[i];
+    if (!slope_.empty()) values[next++] = slope_[i];
+    if (lent_.size() > 0) values[next] = (lent_.dot(row.cast<double>()) - lent_mean_) * lent_unit_;
   }
   return out;
 }
@@ -85,9 +118,17 @@ QueryWeights::QueryWeights(const QueryPrior& prior, const VectorXd& y)
     : query(prior.index().features.stride()) {
   const CurIndex::Impl& index = prior.index();
   auto next = static_cast<Index>(index.features.dim());
-  for (Index j = 0; j < next; ++j) query[static_cast<std::size_t>(j)] = static_cast<float>(y[j]);
-  if (index.params.intercept) constant = static_cast<float>(y[next++] * std::sqrt(index.scale));
-  if (prior.slopes() != nullptr) tilt = static_cast<float>(y[next]);
+  const Index dim = next;
+  double shift = index.params.intercept ? y[next++] * std::sqrt(index.scale) : 0;
+  if (prior.slopes() != nullptr) tilt = static_cast<float>(y[next++]);
+  double lent = 0;
+  if (prior.lent().size() > 0) {
+    lent = 1 + y[next] * prior.lent_unit();
+    shift -= y[next] * prior.lent_unit() * prior.lent_mean();
+  }
+  for (Index j = 0; j < dim; ++j)
+    query[static_cast<std::size_t>(j)] = static_cast<float>(lent != 0 ? y[j] + lent * prior.lent()[j] : y[j]);
+  constant = static_cast<float>(shift);
 }
 
 void score_chunk(const QueryPrior& prior, const QueryWeights& weights, std::size_t first, std::size_t n,

@@ -3,8 +3,10 @@
 //
 //   score(i) = offset_i + y . v_i + constant + tilt * slope_i
 //
-// The offset is the item's mean, and with a first stage what that predicts; constant and tilt are the weights
-// of the intercept and of the first stage, which are features that only this query has.
+// The offset is the item's mean and the share of its first stage. y begins with the weights that the first
+// stage lends from the anchor queries (first_stage.hpp). Features that only this query has are what these
+// weights predict, the intercept, whose weight is the constant, and the first stage, whose weight is the
+// tilt.
 #pragma once
 
 #include <Eigen/Dense>
@@ -33,10 +35,21 @@ class QueryPrior {
 
   /// Features of items, one a row, for the regression.
   Eigen::MatrixXd rows(std::span<const std::int64_t> item_ids) const;
+  /// What is expected of an item in advance; its target is the score less this.
+  double expected(std::int64_t item_id) const;
+  /// Weights in advance, of length 0 if there are none; and the scale and mean of what they predict.
+  const Eigen::VectorXd& lent() const noexcept { return lent_; }
+  double lent_unit() const noexcept { return lent_unit_; }
+  double lent_mean() const noexcept { return lent_mean_; }
 
  private:
+  void lend();
+  double lent_score(std::size_t i) const;
+
   const CurIndex::Impl& index_;
   std::vector<float> offset_, slope_;
+  Eigen::VectorXd lent_;
+  double lent_unit_ = 0, lent_mean_ = 0;
 };
 
 /// Weights as the passes take them.

@@ -247,7 +247,7 @@ void CurSearch::observe(std::span<const float> scores) {
     s.blocked[item] = 1;
     s.items.push_back(s.pending[i]);
     s.scores.push_back(scores[i]);
-    s.targets.push_back(static_cast<double>(scores[i]) - s.prior.offset(item));
+    s.targets.push_back(static_cast<double>(scores[i]) - s.prior.expected(s.pending[i]));
   }
   s.pending.clear();
   ++s.round;

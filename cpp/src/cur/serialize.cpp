@@ -6,6 +6,7 @@
 
 #include "base/container.hpp"
 #include "base/file_io.hpp"
+#include "cur/first_stage.hpp"
 #include "cur/impl.hpp"
 
 namespace whimbrel {
@@ -13,18 +14,19 @@ namespace {
 
 constexpr Tag kKind = make_tag("CURI");
 constexpr Tag kParams = make_tag("PARM"), kFeatures = make_tag("FEAT"), kMean = make_tag("MEAN"),
-              kFirstMean = make_tag("FMEA"), kProjection = make_tag("PROJ"), kRemoved = make_tag("REMV");
+              kFirstMean = make_tag("FMEA"), kFirstSampleTag = make_tag("FSAM"),
+              kProjection = make_tag("PROJ"), kRemoved = make_tag("REMV");
 /// More anchor queries than anyone can score, few enough that no product of sizes overflows.
 constexpr std::uint64_t kMaxQueries = std::uint64_t{1} << 20;
 constexpr std::size_t kPiece = std::size_t{1} << 16;
 
 /// The section PARM, byte for byte.
 struct Params {
-  std::uint64_t n_queries, size, rank;
-  double slope, scale;
+  std::uint64_t n_queries, size, rank, fitted_size;
+  double slope, scale, first_gain, first_ridge;
   std::uint32_t storage, center, intercept, first_stage;
 };
-static_assert(sizeof(Params) == 56);
+static_assert(sizeof(Params) == 80);
 
 [[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
 
@@ -74,18 +76,25 @@ void CurIndex::save(const ByteSink& sink) const {
   const Params params{index.n_queries,
                       index.size(),
                       index.params.rank,
+                      index.fitted_size,
                       index.slope,
                       index.scale,
+                      index.first_gain,
+                      index.first_ridge,
                       static_cast<std::uint32_t>(index.params.storage),
                       index.params.center,
                       index.params.intercept,
                       index.has_first_stage()};
+  const auto sample_bytes = static_cast<std::size_t>(index.first_sample.size()) * sizeof(float);
   const auto projection_bytes = static_cast<std::size_t>(index.projection.size()) * sizeof(double);
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
       vector_section(kMean, index.mean),
       vector_section(kRemoved, index.removed)};
   if (index.has_first_stage()) sections.push_back(vector_section(kFirstMean, index.first_mean));
+  if (index.first_gain > 0)
+    sections.push_back({kFirstSampleTag, false, sample_bytes,
+                        [&](const ByteSink& out) { out(index.first_sample.data(), sample_bytes); }});
   if (index.params.rank > 0)
     sections.push_back({kProjection, false, projection_bytes,
                         [&](const ByteSink& out) { out(index.projection.data(), projection_bytes); }});
@@ -114,6 +123,10 @@ CurIndex CurIndex::load(const ByteSource& source) {
   if (p.rank > p.n_queries) damaged("a rank of at most the number of anchor queries");
   if (p.storage > 1 || p.center > 1 || p.intercept > 1 || p.first_stage > 1) damaged("known parameters");
   if (!std::isfinite(p.slope) || !std::isfinite(p.scale) || p.scale < 0) damaged("a finite slope and scale");
+  if (!std::isfinite(p.first_gain) || p.first_gain < 0 || !std::isfinite(p.first_ridge) || p.first_ridge < 0)
+    damaged("a finite gain and ridge of the first stage");
+  if (p.fitted_size > p.size || (p.first_gain > 0 && (p.first_stage == 0 || p.fitted_size == 0)))
+    damaged("a first stage of at most the items there are");
   CurParams params;
   params.storage = static_cast<CurStorage>(p.storage);
   params.center = p.center != 0;
@@ -122,6 +135,9 @@ CurIndex CurIndex::load(const ByteSource& source) {
   auto impl = std::make_unique<Impl>(p.n_queries, p.rank > 0 ? p.rank : p.n_queries, params);
   impl->slope = p.slope;
   impl->scale = p.scale;
+  impl->first_gain = p.first_gain;
+  impl->first_ridge = p.first_ridge;
+  impl->fitted_size = p.fitted_size;
   read_vector(reader, kMean, p.size, impl->mean);
   check_values(impl->mean, "means");
   read_vector(reader, kRemoved, p.size, impl->removed);
@@ -130,6 +146,14 @@ CurIndex CurIndex::load(const ByteSource& source) {
   if (p.first_stage != 0) {
     read_vector(reader, kFirstMean, p.size, impl->first_mean);
     check_values(impl->first_mean, "means");
+  }
+  if (p.first_gain > 0) {
+    const std::size_t sample = std::min<std::size_t>(p.fitted_size, kFirstSample);
+    std::vector<float> values;
+    read_vector(reader, kFirstSampleTag, p.n_queries * sample, values);
+    check_values(values, "first-stage scores");
+    impl->first_sample = Eigen::Map<const Eigen::MatrixXf>(
+        values.data(), static_cast<Eigen::Index>(p.n_queries), static_cast<Eigen::Index>(sample));
   }
   if (p.rank > 0) {
     std::vector<double> values;
@@ -140,6 +164,7 @@ CurIndex CurIndex::load(const ByteSource& source) {
   }
   read_features(reader, p.size, impl->features);
   reader.finish();
+  prepare_first_stage(*impl);
   return CurIndex(std::move(impl));
 }
 
