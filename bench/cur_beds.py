@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +79,64 @@ def maxsim(folder: Path) -> Bed:
     return Bed("maxsim-nfcorpus", scores, query_means @ means.T, 200, 60)
 
 
+def cross_encoder(folder: Path) -> Bed:
+    """Logits of a real cross-encoder, `scores/*.npz` with scores (q, n); the first stage is BM25.
+
+    The file names its queries and items (`query_ids`, `item_ids`) and, by its own name, the collection in
+    `text/NAME` that they are from.
+    """
+    paths = sorted((folder / "scores").glob("*.npz"))
+    if not paths:
+        raise DataError(f"{folder / 'scores'} has no matrix")
+    with np.load(paths[0]) as file:
+        scores = file["scores"].astype(np.float32)
+        query_ids, item_ids = file["query_ids"].astype(str), file["item_ids"].astype(str)
+    texts = folder / "text" / paths[0].stem.split("_")[0]
+    queries, items = (_texts(texts / f"{kind}.jsonl.gz") for kind in ("queries", "corpus"))
+    first = bm25([queries[i] for i in query_ids], [items[i] for i in item_ids])
+    n_anchors = min(500, 2 * len(scores) // 3)
+    return Bed("cross-encoder", scores, first, n_anchors, min(60, len(scores) - n_anchors))
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Title and text of each line, by its id."""
+    with gzip.open(path, "rt") as file:
+        rows = map(json.loads, file)
+        return {row["_id"]: f"{row.get('title', '')} {row['text']}" for row in rows}
+
+
+def bm25(queries: list[str], items: list[str], k1: float = 0.9, b: float = 0.4) -> NDArray[np.float32]:
+    """Scores of all pairs (Robertson and Zaragoza, "The probabilistic relevance framework", 2009)."""
+    counts = [Counter(re.findall(r"[a-z0-9]+", item.lower())) for item in items]
+    lengths = np.array([sum(count.values()) for count in counts])
+    norm = k1 * (1 - b + b * lengths / lengths.mean())
+    postings: dict[str, list[tuple[int, int]]] = {}
+    for i, count in enumerate(counts):
+        for word, n in count.items():
+            postings.setdefault(word, []).append((i, n))
+    scores = np.zeros((len(queries), len(items)), np.float32)
+    for row, query in zip(scores, queries, strict=True):
+        for word in set(re.findall(r"[a-z0-9]+", query.lower())) & postings.keys():
+            found, n = np.array(postings[word]).T
+            idf = np.log(1 + (len(items) - len(found) + 0.5) / (len(found) + 0.5))
+            row[found] += idf * n * (k1 + 1) / (n + norm[found])
+    return scores
+
+
 def load(name: str, folder: Path | None) -> Bed:
     """Make or read a bed by its name."""
     if name == "synthetic":
         return synthetic()
     if folder is None:
         raise DataError(f"{name} needs --data")
-    return maxsim(folder)
+    return cross_encoder(folder) if name == "cross-encoder" else maxsim(folder)
 
 
-NAMES = ("synthetic", "maxsim-nfcorpus")
+NAMES = ("synthetic", "maxsim-nfcorpus", "cross-encoder")
+
+
+def available(folder: Path | None) -> tuple[str, ...]:
+    """Beds that can be made."""
+    if folder is None:
+        return NAMES[:1]
+    return NAMES if any((folder / "scores").glob("*.npz")) else NAMES[:2]

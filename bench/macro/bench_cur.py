@@ -196,7 +196,7 @@ def run() -> None:
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench/results/cur.jsonl"))
     args = parser.parse_args()
-    names = args.datasets or (cur_beds.NAMES if args.data else cur_beds.NAMES[:1])
+    names = args.datasets or cur_beds.available(args.data)
     out = results.ResultFile(args.out)
     if args.command == "run":
         for name in names:

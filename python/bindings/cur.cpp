@@ -82,6 +82,15 @@ Ids select_anchors(const CurIndex& self, std::size_t count, const std::string& r
   return to_array(without_gil([&] { return self.select_anchors(count, kind, seed, threads, report); }));
 }
 
+Floats item_vectors(const CurIndex& self) {
+  auto out = empty_matrix<float>(without_gil([&] { return self.size(); }),
+                                 without_gil([&] { return self.dim(); }) + 1);
+  const auto values = as_output(out);
+  const py::gil_scoped_release nogil;
+  self.item_vectors(values);
+  return out;
+}
+
 void add_items(CurIndex& self, const Floats& scores, const OptionalFloats& first_stage) {
   const auto values = as_matrix(scores), first = optional_matrix(first_stage);
   const py::gil_scoped_release nogil;
@@ -159,6 +168,7 @@ void register_cur(py::module_& m) {
            [](const CurIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
       .def("item_means",
            [](const CurIndex& self) { return to_array(without_gil([&] { return self.item_means(); })); })
+      .def("item_vectors", &item_vectors)
       .def(
           "singular_values",
           [](const CurIndex& self, std::size_t threads) {
@@ -191,12 +201,27 @@ void register_cur(py::module_& m) {
            py::arg("first_stage").noconvert().none(true))
       .def("next_items",
            [](CurSearch& self) { return to_array(without_gil([&] { return self.next_items(); })); })
+      .def(
+          "next_items_among",
+          [](CurSearch& self, const Ids& candidates) {
+            const auto ids = as_vector(candidates);
+            return to_array(without_gil([&] { return self.next_items(ids); }));
+          },
+          py::arg("candidates").noconvert())
+      .def("query_vector",
+           [](CurSearch& self) { return to_array(without_gil([&] { return self.query_vector(); })); })
       .def("observe", &observe, py::arg("scores").noconvert())
       .def("top_k", &top_k)
       .def("ledger", &ledger)
       .def("calls", &CurSearch::calls)
-      .def("estimated_recall",
-           [](CurSearch& self) { return without_gil([&] { return self.estimated_recall(); }); })
+      .def(
+          "estimated_recall",
+          [](CurSearch& self, const Ids& candidates) {
+            const auto ids = as_vector(candidates);
+            return without_gil([&] { return self.estimated_recall(ids); });
+          },
+          py::arg("candidates").noconvert())
+      .def("loo_error", [](CurSearch& self) { return without_gil([&] { return self.loo_error(); }); })
       .def("mu", &CurSearch::mu)
       .def("algebra_seconds", &CurSearch::algebra_seconds);
 }

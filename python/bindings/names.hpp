@@ -43,11 +43,12 @@ inline LidEstimator estimator_from_name(const std::string& name) {
 inline CurStorage cur_storage_from_name(const std::string& name) {
   if (name == "f32") return CurStorage::kFloat32;
   if (name == "f16") return CurStorage::kFloat16;
-  throw std::invalid_argument("storage: expected 'f32' or 'f16', got '" + name + "'");
+  if (name == "int8") return CurStorage::kInt8;
+  throw std::invalid_argument("storage: expected 'f32', 'f16' or 'int8', got '" + name + "'");
 }
 
 inline const char* cur_storage_name(CurStorage storage) {
-  return storage == CurStorage::kFloat16 ? "f16" : "f32";
+  return storage == CurStorage::kFloat32 ? "f32" : storage == CurStorage::kFloat16 ? "f16" : "int8";
 }
 
 inline AnchorRule anchor_rule_from_name(const std::string& name) {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CurHits", "CurIndex"]
 
-STORAGES = ("f32", "f16")
+STORAGES = ("f32", "f16", "int8")
 
 
 class CurHits(NamedTuple):
@@ -89,8 +89,9 @@ class CurIndex(CurItems):
             Scores of a cheap first stage (BM25, a dense model) on the same pairs. What it predicts, by itself
             and by the anchor queries that it finds alike, is known in advance, and the index completes the
             rest; every later call then needs the first stage's scores too.
-        storage : {"f32", "f16"}
-            "f16" halves memory and time of a pass; centered scores must then be within +-65504.
+        storage : {"f32", "f16", "int8"}
+            "f16" halves memory and time of a pass, "int8" (255 steps for each item) quarters them. Centered
+            scores must be within +-65504 for "f16".
         center : bool
             Subtract each item's mean score. Without it, a constant added to all scores changes the ranking.
         intercept : bool

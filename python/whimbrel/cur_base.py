@@ -57,7 +57,7 @@ class CurBase:
 
     @property
     def storage(self) -> str:
-        """Type of the stored features, "f32" or "f16"."""
+        """Type of the stored features, "f32", "f16" or "int8"."""
         return self._core.params()["storage"]
 
     @property
@@ -84,6 +84,16 @@ class CurBase:
     def item_means(self) -> Float32:
         """Mean score of each item over the anchor queries, (n,) float32; zeros without centering."""
         return self._core.item_means()
+
+    def item_vectors(self) -> Float32:
+        """Return what to build a graph of for searches that make no passes (`cur_search`, `graph`).
+
+        Returns
+        -------
+        (n, dim + 1) float32
+            Features, and mean above the average, of each item, removed ones too; for metric "ip".
+        """
+        return self._core.item_vectors()
 
     def singular_values(self, *, threads: int = 0) -> Float64:
         """Singular values of the features, (dim,) float64, descending; estimated on at most 65,536 items."""

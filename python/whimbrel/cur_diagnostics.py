@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Float32, Float64, as_int, as_scores
+from ._arrays import Float32, Float64, Int64, as_int, as_scores
 from .cur import CurIndex
+from .cur_rounds import CurSearch
 from .cur_search import cur_search
 from .exact import MAX_K
 from .order import MAX_SEED
@@ -35,6 +36,8 @@ class CurDiagnostics:
     explained : float
         Share of the held-out scores' variance, about the items' means, that predictions from 100 random items
         explain; 1 is perfect, 0 is no better than the means.
+    leave_one_out : float
+        Root mean square error of predicting each of those items from the others, in units of the scores.
     recall : dict of int to float
         For each budget, the share of the true best `k` that a search found.
     random_recall : dict of int to float
@@ -46,6 +49,7 @@ class CurDiagnostics:
     singular_values: Float64
     effective_rank: int
     explained: float
+    leave_one_out: float
     recall: dict[int, float]
     random_recall: dict[int, float]
     advice: str
@@ -107,11 +111,15 @@ def cur_diagnostics(
     for budget in budgets:
         found = [_recall(cur, scores[q], None if first is None else first[q], k, budget, seed) for q in held]
         recall[int(budget)] = float(np.mean(found))
-    explained = _explained(cur, scores[held], None if first is None else first[held], seed)
+    items = cur.select_anchors(min(100, max(1, len(cur) // 2)), "random", seed=seed)
+    first_held = None if first is None else first[held]
+    explained = _explained(cur, scores[held], first_held, items)
+    left = [_leave_one_out(cur, scores[q], None if first is None else first[q], items) for q in held]
     return CurDiagnostics(
         values,
         effective,
         explained,
+        float(np.sqrt(np.mean(np.square(left)))),
         recall,
         {budget: min(1.0, budget / scores.shape[1]) for budget in recall},
         _advice(explained, recall, k),
@@ -125,8 +133,13 @@ def _recall(cur: CurIndex, scores: Float32, first: Float32 | None, k: int, budge
     return float(np.mean(np.pad(hits.scores >= kth, (0, max(0, min(k, len(scores)) - len(hits.ids))))))
 
 
-def _explained(cur: CurIndex, scores: Float32, first: Float32 | None, seed: int) -> float:
-    items = cur.select_anchors(min(100, max(1, len(cur) // 2)), "random", seed=seed)
+def _leave_one_out(cur: CurIndex, scores: Float32, first: Float32 | None, items: Int64) -> float:
+    search = CurSearch(cur, 1, len(items), 1, start=items, first_stage=first)
+    search.observe(scores[search.next_items()])
+    return search.leave_one_out
+
+
+def _explained(cur: CurIndex, scores: Float32, first: Float32 | None, items: Int64) -> float:
     predicted = cur.approximate(items, scores[:, items], first_stage=first)
     others = np.setdiff1d(np.arange(len(cur)), items)
     left = np.mean((scores - predicted)[:, others].astype(np.float64) ** 2)

@@ -15,11 +15,13 @@ from . import _core
 from ._arrays import Float32, Int64, as_array, as_choice, as_float32, as_int, as_int_vector, as_mu, as_threads
 from .cur import CurIndex
 from .exact import MAX_K
+from .hnsw import HnswIndex
 from .order import MAX_SEED
 
 __all__ = ["CurSearch", "CurSearchResult", "ItemScore"]
 
 ItemScore: TypeAlias = Callable[[Int64], ArrayLike]
+GRAPH_MORE = 100  # candidates of a graph beyond what is scored at most
 RULES = ("top_k", "softmax", "uncertainty")
 
 
@@ -67,6 +69,7 @@ class CurSearch:
         *,
         start: ArrayLike | None = None,
         first_stage: ArrayLike | None = None,
+        graph: HnswIndex | None = None,
         split: float = 1.0,
         rule: str = "top_k",
         temperature: float = 1.0,
@@ -80,11 +83,23 @@ class CurSearch:
             first = as_float32(as_array("first_stage", first_stage))
             if first.shape != (len(cur),):
                 raise ValueError(f"first_stage: expected shape ({len(cur)},), got {first.shape}")
+        if graph is not None:
+            if first_stage is not None:
+                raise ValueError("graph: expected no first_stage beside it, its scores are in no graph")
+            if (graph.metric, graph.dim) != ("ip", cur.dim + 1):
+                raise ValueError(
+                    f"graph: expected metric 'ip' and dimension {cur.dim + 1}, as of item_vectors(), "
+                    f"got {graph.metric!r} and {graph.dim}"
+                )
+        self._graph = graph
+        self._candidates = np.empty(0, np.int64)
+        self._graph_seconds = 0.0
         items = as_int_vector("start", () if start is None else start)
+        self._budget = as_int("budget", budget, 1, MAX_K)
         self._core = _core.CurSearch(
             cur._core,
             as_int("k", k, 1, MAX_K),
-            as_int("budget", budget, 1, MAX_K),
+            self._budget,
             as_int("rounds", rounds, 1, MAX_K),
             as_real("split", split),
             as_choice("rule", rule, RULES),
@@ -100,7 +115,15 @@ class CurSearch:
 
     def next_items(self) -> Int64:
         """Items to score next, (s,) int64: none twice, none removed, never more than the budget in all."""
-        return self._core.next_items()
+        start = time.perf_counter()
+        query = self._core.query_vector() if self._graph is not None else ()
+        if self._graph is None or len(query) == 0:
+            return self._core.next_items()
+        # What is scored comes back too: predictions of it are among the highest.
+        count = min(len(self._graph), 2 * self._budget + GRAPH_MORE)
+        self._candidates = self._graph.search(query, count, ef_search=count).ids
+        self._graph_seconds += time.perf_counter() - start
+        return self._core.next_items_among(self._candidates)
 
     def observe(self, scores: ArrayLike, *, scorer_seconds: float = 0.0) -> None:
         """Take the scores of the items that `next_items` gave, and note what they cost.
@@ -135,6 +158,11 @@ class CurSearch:
         return self._core.ledger()
 
     @property
+    def leave_one_out(self) -> float:
+        """Root mean square error of predicting each scored item from the others, in units of the scores."""
+        return self._core.loo_error()
+
+    @property
     def mu(self) -> float:
         """Ridge parameter of the last round."""
         return self._core.mu()
@@ -142,8 +170,8 @@ class CurSearch:
     def result(self) -> CurSearchResult:
         """Return the best of what was scored so far."""
         ids, scores = self._core.top_k()
-        recall = self._core.estimated_recall()
-        spent = (self._scorer_seconds, self._core.algebra_seconds())
+        recall = self._core.estimated_recall(self._candidates)
+        spent = (self._scorer_seconds, self._core.algebra_seconds() + self._graph_seconds)
         return CurSearchResult(ids, scores, self.calls, recall, *spent)
 
 

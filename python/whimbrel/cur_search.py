@@ -34,6 +34,9 @@ def cur_search(
     first_stage : (n,) array_like of float32, optional
         A cheap score of every item for this query. Much is gained by it, most if the index was fitted with it
         too.
+    graph : HnswIndex, optional
+        Of ``cur.item_vectors()``, with metric "ip": a round then costs a search of the graph and not a pass
+        over all items, which pays from some hundred thousand items on. Without a first stage.
     split : float
         Share of the budget for the rounds, above 0 and at most 1; the rest is spent at once on the highest
         predictions. ``rounds=1, split=0.5`` is ANNCUR.

@@ -6,6 +6,7 @@ of some passages are the queries; the first stage is the cosine of the demo's em
 
 from __future__ import annotations
 
+import importlib
 import platform
 import textwrap
 import time
@@ -27,8 +28,8 @@ from .scorers import PairScorer
 __all__ = ["run_cross_encoder_demo"]
 
 K = 10
-MOST_PASSAGES = 4000  # all of them are scored for every anchor query
-N_ANCHORS, N_TESTS = 200, 30
+MOST_PASSAGES = 3000  # all of them are scored for every anchor query
+N_ANCHORS, N_TESTS = 150, 20
 MODEL_ANCHORS, MODEL_TESTS, MODEL_PASSAGES = 40, 5, 300  # a model takes milliseconds for a pair
 BUDGETS = (50, 100, 200, 500)
 
@@ -67,7 +68,7 @@ def run_cross_encoder_demo(limit: int, threads: int, model: str | None = None) -
         )
 
     def first_stage(query: str) -> Float32:
-        return vectors @ embedding([query])[0]
+        return np.asarray(vectors @ embedding([query])[0], np.float32)
 
     with _step("2. Scores of all passages for the anchor queries"):
         everything = np.arange(len(texts), dtype=np.int64)
@@ -128,9 +129,9 @@ def _recall(truth: Float32, items: Int64) -> float:
 
 def _cross_encoder(name: str) -> Any:
     try:
-        from sentence_transformers import CrossEncoder
+        models = importlib.import_module("sentence_transformers")
     except ModuleNotFoundError as error:
         raise ImportError(
             "--model: expected sentence-transformers; pip install 'whimbrel[models]'"
         ) from error
-    return CrossEncoder(name).predict
+    return models.CrossEncoder(name).predict

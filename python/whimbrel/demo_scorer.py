@@ -40,6 +40,7 @@ class WordScorer:
         for text in texts:
             self._weights[list({self._number[word] for word in tokens(text)})] += 1
         self._weights = np.log(len(texts) / self._weights).clip(0.1)
+        self._known: dict[str, Int64] = {}
 
     def predict(self, pairs: Sequence[tuple[str, str]]) -> Float32:
         """Return the scores of pairs; runs of pairs of one query are the fastest."""
@@ -53,37 +54,45 @@ class WordScorer:
             begin = end
         return scores
 
-    def _words(self, text: str) -> list[int]:
-        return [self._number[word] for word in tokens(text) if word in self._number]
+    def _words(self, text: str) -> Int64:
+        """Numbers of the words of a text, -1 for none at all; kept, since each text comes many times."""
+        if text not in self._known:
+            words = [self._number[word] for word in tokens(text) if word in self._number]
+            self._known[text] = np.array(words[:MAX_WORDS] or [-1])
+        return self._known[text]
 
     def _score(self, query: str, texts: Sequence[str]) -> Float32:
-        passages = [self._words(text)[:MAX_WORDS] or [-1] for text in texts]
+        passages = [self._words(text) for text in texts]
         lengths = np.array([len(words) for words in passages])
-        begins = np.cumsum(lengths) - lengths
-        words = np.concatenate([np.array(passage) for passage in passages])
+        words = np.concatenate(passages)
         asked = self._words(query)[:MAX_QUERY_WORDS]
-        if not asked:
+        if asked[0] < 0:
             return np.zeros(len(texts), np.float32)
-        alike = np.maximum(self._vectors[asked] @ self._vectors[words].T, 0) ** 2
-        alike[np.array(asked)[:, None] == words] = 1
-        alike[:, words < 0] = 0
-        best = np.maximum.reduceat(alike, begins, axis=1)
+        alike = np.maximum(self._vectors[asked] @ self._vectors.T, 0) ** 2
+        alike[np.arange(len(asked)), asked] = 1
+        best = np.maximum.reduceat(alike[:, words], np.cumsum(lengths) - lengths, axis=1)
+        best[:, lengths == 1] *= words[np.cumsum(lengths)[lengths == 1] - 1] >= 0
         weights = self._weights[asked]
-        matched = weights @ best
-        ordered = self._in_order(asked, weights, words, begins, lengths)
-        return np.asarray(matched + ORDER_BONUS * ordered - LENGTH_PENALTY * np.log2(lengths), np.float32)
+        ordered = self._in_order(asked, weights, words, lengths)
+        return np.asarray(
+            weights @ best + ORDER_BONUS * ordered - LENGTH_PENALTY * np.log2(lengths), np.float32
+        )
 
     @staticmethod
-    def _in_order(asked: list[int], weights: Float32, words: Int64, begins: Int64, lengths: Int64) -> Float32:
+    def _in_order(asked: Int64, weights: Float32, words: Int64, lengths: Int64) -> Float32:
         """Weight of the heaviest common subsequence of the query and each passage, all passages at once."""
-        heaviest = np.zeros((len(asked) + 1, len(begins)), np.float32)
-        for position in range(int(lengths.max())):
-            here = np.flatnonzero(lengths > position)
+        common = np.isin(words, asked)
+        owners, words = np.repeat(np.arange(len(lengths)), lengths)[common], words[common]
+        counts = np.bincount(owners, minlength=len(lengths))
+        begins = np.cumsum(counts) - counts
+        heaviest = np.zeros((len(asked) + 1, len(lengths)), np.float32)
+        for position in range(int(counts.max())):
+            here = np.flatnonzero(counts > position)
             word = words[begins[here] + position]
-            before = heaviest[0, here]
-            for i, (wanted, weight) in enumerate(zip(asked, weights, strict=True)):
-                old = heaviest[i + 1, here]
-                taken = np.where(word == wanted, before + weight, 0)
-                heaviest[i + 1, here] = np.maximum(np.maximum(old, heaviest[i, here]), taken)
-                before = old
-        return heaviest[-1]
+            rows = heaviest[:, here]
+            new = rows.copy()
+            for i, weight in enumerate(weights):
+                taken = np.where(word == asked[i], rows[i] + weight, 0)
+                new[i + 1] = np.maximum(np.maximum(rows[i + 1], new[i]), taken)
+            heaviest[:, here] = new
+        return np.asarray(heaviest[-1], np.float32)

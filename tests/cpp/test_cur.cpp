@@ -1,5 +1,6 @@
 // What Python cannot see of cross-encoder search: the kernels of a pass, and regression by rounds.
 #include <doctest/doctest.h>
+#include <Eigen/Cholesky>
 
 #include <cmath>
 #include <cstdint>
@@ -41,13 +42,16 @@ TEST_CASE("a pass gives each row the bits of the canonical product, wherever it 
       std::vector<float> rows(kRows * stride), query(d);
       std::vector<kernels::Half> half(rows.size());
       std::vector<std::uint16_t> bits(rows.size());
+      std::vector<std::int8_t> codes(rows.size());
       for (std::size_t i = 0; i < rows.size(); ++i) {
         rows[i] = static_cast<float>(value(1, i));
         if (i % 5 == 0) rows[i] *= 1e-6f;  // some are subnormal as halves
         bits[i] = to_half(rows[i]);
         half[i] = {bits[i]};
+        codes[i] = static_cast<std::int8_t>(random_bits(3, RandomPurpose::kCurAnchors, i) % 255 - 127);
       }
       for (std::size_t i = 0; i < d; ++i) query[i] = static_cast<float>(value(2, i));
+      const std::vector<float> numbers(codes.begin(), codes.end());
       std::vector<float> widened(rows.size());
       table->widen_f16(bits.data(), bits.size(), widened.data());
       for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -55,15 +59,18 @@ TEST_CASE("a pass gives each row the bits of the canonical product, wherever it 
         CHECK(to_half(widened[i]) == bits[i]);
       }
       for (std::size_t n = 0; n <= kRows; ++n) {
-        std::vector<float> out(n + 1, -77.0f), out_half(n + 1, -77.0f);
+        std::vector<float> out(n + 1, -77.0f), out_half(n + 1, -77.0f), out_codes(n + 1, -77.0f);
         table->dot_rows(query.data(), d, rows.data(), stride, n, out.data());
         table->dot_rows_f16(query.data(), d, half.data(), stride, n, out_half.data());
+        table->dot_rows_i8(query.data(), d, codes.data(), stride, n, out_codes.data());
         for (std::size_t i = 0; i < n; ++i) {
+          CHECK(out_codes[i] == -table->ip.canonical(query.data(), numbers.data() + i * stride, d));
           CHECK(out[i] == -table->ip.canonical(query.data(), rows.data() + i * stride, d));
           CHECK(out_half[i] == -table->ip.canonical(query.data(), widened.data() + i * stride, d));
         }
         CHECK(out[n] == -77.0f);
         CHECK(out_half[n] == -77.0f);
+        CHECK(out_codes[n] == -77.0f);
       }
     }
 }

@@ -218,7 +218,7 @@ def test_retrieve_is_the_top_of_approximate():
         np.testing.assert_array_equal(one.scores, hits.scores[0])
 
 
-@pytest.mark.parametrize("storage", ["f32", "f16"])
+@pytest.mark.parametrize("storage", ["f32", "f16", "int8"])
 def test_many_queries_at_once_equal_one_after_another(storage):
     scores = low_rank(queries=500, items=1100, noise=1.0)
     cur = wb.CurIndex.fit(scores[:61], storage=storage)
@@ -229,6 +229,16 @@ def test_many_queries_at_once_equal_one_after_another(storage):
         np.testing.assert_array_equal(many.ids[q], one.ids)
         np.testing.assert_array_equal(many.scores[q], one.scores)
     assert not np.isin(many.ids, items).any()
+
+
+def test_many_queries_tell_apart_what_products_cannot():
+    scores = low_rank(queries=100, items=3000, noise=1.0)
+    scores[:, 1500:] = scores[:, :1500] * (1 + 1e-7)  # twins, up to the last bits
+    scores = (scores + 300).astype(np.float32)
+    cur = wb.CurIndex.fit(scores[:60])
+    items = np.arange(0, 1500, 50)
+    expected = top(cur.approximate(items, scores[60:, items]), 15)
+    np.testing.assert_array_equal(cur.retrieve(items, scores[60:, items], 15).ids, expected)
 
 
 def test_more_results_than_items_are_padded():
@@ -263,6 +273,20 @@ def test_half_storage_is_close_and_half_as_large():
     assert 0 < np.abs(one - two).max() < 0.02
     assert half.memory_usage() < 0.55 * single.memory_usage()
     assert (single.storage, half.storage) == ("f32", "f16")
+
+
+def test_int8_storage_is_near_and_a_quarter_as_large():
+    scores = low_rank(noise=1.0, queries=160, items=2000)
+    scores[:, 5] = scores[:, 5].mean()  # a row of zeros
+    single, small = (wb.CurIndex.fit(scores[:128], storage=s) for s in ("f32", "int8"))
+    items = np.arange(50)
+    one, two = (c.approximate(items, scores[130:, items], mu=3.0) for c in (single, small))
+    assert 0 < np.sqrt(np.mean((one - two) ** 2)) < 0.02 * np.sqrt(np.mean((one - one.mean(axis=0)) ** 2))
+    assert small.memory_usage() < 0.3 * single.memory_usage()
+    assert small.storage == "int8"
+    small.add_items(scores[:128, :3])
+    found = small.approximate(items, scores[130, items], mu=3.0)
+    np.testing.assert_array_equal(found[2000:], found[:3])
 
 
 def test_a_rank_keeps_the_leading_directions():
@@ -303,6 +327,61 @@ def test_a_first_stage_of_the_query_alone_is_weighed_by_the_scored_items():
     found = cur.approximate(items, scores[60, items], first_stage=residual * 5, mu=1e-6)
     plain = cur.approximate(items, scores[60, items], mu=1e-6)
     assert np.abs(found - scores[60]).max() < 0.5 * np.abs(plain - scores[60]).max()
+
+
+def alike(seed=0, noise=0.3):
+    """Scores and a first stage of the same factors of the queries, but of other ones of the items."""
+    rng = np.random.default_rng(seed)
+    queries = rng.standard_normal((110, 6))
+    scores = queries @ rng.standard_normal((6, 800)) + rng.standard_normal(800)
+    first = queries @ rng.standard_normal((6, 800)) + noise * rng.standard_normal(scores.shape)
+    return scores + noise * rng.standard_normal(scores.shape), first
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 20}, {"storage": "int8"}, {"intercept": True}], ids=str)
+def test_anchor_queries_that_the_first_stage_finds_alike_lend_their_scores(options):
+    scores, first = alike()
+    cur = wb.CurIndex.fit(scores[:90], first_stage=first[:90], **options)
+    known = np.arange(0, 800, 100)
+    for items in (np.array([], int), known):
+        found = cur.approximate(items, scores[90:, items], first_stage=first[90:])
+        rest = np.setdiff1d(np.arange(800), items)
+        left = np.mean((found - scores[90:])[:, rest] ** 2)
+        assert left < 0.1 * np.mean((scores[90:] - scores[:90].mean(axis=0)) ** 2)
+
+
+def test_a_first_stage_of_noise_is_not_believed():
+    scores, _ = alike()
+    first = np.random.default_rng(1).standard_normal(scores.shape)
+    items = np.arange(0, 800, 20)
+
+    def error(first):
+        cur = wb.CurIndex.fit(scores[:90], first_stage=None if first is None else first[:90])
+        found = cur.approximate(items, scores[90:, items], first_stage=None if first is None else first[90:])
+        return np.mean((found - scores[90:]) ** 2)
+
+    assert error(first) < 1.25 * error(None)
+
+
+def test_all_of_the_weight_on_the_prior_is_what_the_first_stage_says():
+    scores, first = alike()
+    cur = wb.CurIndex.fit(scores[:90], first_stage=first[:90])
+    items = np.arange(50)
+    found = cur.approximate(items, scores[90:, items], first_stage=first[90:], mu=1e12)
+    expected = cur.approximate([], np.empty((20, 0)), first_stage=first[90:])
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_added_queries_lend_their_scores_too():
+    scores, first = alike()
+    cur = wb.CurIndex.fit(scores[:60], first_stage=first[:60])
+    cur.add_queries(scores[60:90], first_stage=first[60:90])
+    whole = wb.CurIndex.fit(scores[:90], first_stage=first[:90])
+    none = np.empty((20, 0))
+    grown, expected = (c.approximate([], none, first_stage=first[90:]) for c in (cur, whole))
+    assert np.mean((grown - expected) ** 2) < 0.02 * np.mean((expected - expected.mean(axis=0)) ** 2)
+    loaded = wb.CurIndex.loads(cur.dumps())
+    np.testing.assert_array_equal(loaded.approximate([], none, first_stage=first[90:]), grown)
 
 
 # ---------------------------------------------------------------- anchors
@@ -383,7 +462,7 @@ def test_added_items_are_as_if_they_had_been_there(first):
     queries = prior[60:] if first else None
     one, two = (c.approximate(items, scores[60:, items], first_stage=queries, mu=1.0) for c in (whole, grown))
     if first:  # how much the first stage explains was settled by the first fit
-        np.testing.assert_allclose(two, one, atol=0.05)
+        np.testing.assert_allclose(two, one, atol=0.15)
     else:
         np.testing.assert_array_equal(two, one)
 
@@ -424,7 +503,7 @@ def test_removed_items_are_never_found():
     np.testing.assert_array_equal(after.ids, top(full, 10))
 
 
-@pytest.mark.parametrize("storage", ["f32", "f16"])
+@pytest.mark.parametrize("storage", ["f32", "f16", "int8"])
 @pytest.mark.parametrize("rank", [None, 16])
 def test_threads_change_no_bit(storage, rank):
     scores = low_rank(noise=0.5, queries=150, items=5000)
@@ -434,7 +513,11 @@ def test_threads_change_no_bit(storage, rank):
         cur = wb.CurIndex.fit(scores[:100], storage=storage, rank=rank, threads=threads)
         hits = cur.retrieve(items, scores[100:, items], 20, threads=threads)
         one = cur.approximate(items, scores[100, items], threads=threads)
-        results.append((cur.dumps(), hits.ids.tobytes(), hits.scores.tobytes(), one.tobytes()))
+        lent = wb.CurIndex.fit(
+            scores[:100], first_stage=scores[:100] ** 3, storage=storage, rank=rank, threads=threads
+        )
+        parts = (cur.dumps(), lent.dumps(), hits.ids.tobytes(), hits.scores.tobytes(), one.tobytes())
+        results.append(parts)
     assert results[0] == results[1] == results[2]
 
 
@@ -444,11 +527,14 @@ import hashlib, numpy as np, whimbrel as wb
 rng = np.random.default_rng(0)
 scores = (rng.standard_normal((70, 5)) @ rng.standard_normal((5, 3000)) + rng.standard_normal((70, 3000)))
 digest = hashlib.sha256()
-for storage in ("f32", "f16"):
+for storage in ("f32", "f16", "int8"):
     cur = wb.CurIndex.fit(scores[:50], storage=storage)
     items = cur.select_anchors(30)
     digest.update(cur.approximate(items, scores[50:, items]).tobytes())
-    digest.update(cur.retrieve(items, scores[50:, items], 10).ids.tobytes())
+    for array in cur.retrieve(items, scores[50:, items], 10):
+        digest.update(array.tobytes())
+    lent = wb.CurIndex.fit(scores[:50], first_stage=scores[:50] ** 3, storage=storage)
+    digest.update(lent.approximate(items, scores[50, items], first_stage=scores[50] ** 3).tobytes())
     hits = wb.cur_search(cur, lambda ids: scores[60, ids], budget=100)
     digest.update(hits.ids.tobytes() + hits.scores.tobytes())
 print(digest.hexdigest())

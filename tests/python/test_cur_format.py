@@ -12,6 +12,7 @@ SCORES = RNG.standard_normal((9, 2)) @ RNG.standard_normal((2, 70)) + 0.1 * RNG.
 KINDS = {
     "plain": {},
     "f16": {"storage": "f16", "intercept": True},
+    "int8": {"storage": "int8"},
     "rank": {"rank": 4, "center": False},
     "first": {"first_stage": SCORES + 1},
     "lent": {"first_stage": SCORES + 0.5 * RNG.standard_normal(SCORES.shape)},  # with a sample of its own
@@ -83,7 +84,7 @@ def test_sections_that_make_no_sense_are_found_behind_a_right_checksum(kind, for
         (40, "<d", (np.nan, -1.0)),
         (48, "<d", (np.nan, -1.0, 0.0 if kind == "lent" else 1.0)),
         (56, "<d", (np.inf, -1.0)),
-        (64, "<I", (2, 2**31)),
+        (64, "<I", (3, 2**31)),
         (68, "<I", (2,)),
         (72, "<I", (2,)),
         (76, "<I", (2, 0 if kind in ("first", "lent") else 1)),
@@ -91,8 +92,9 @@ def test_sections_that_make_no_sense_are_found_behind_a_right_checksum(kind, for
         for value in values:
             with pytest.raises(wb.FormatError):
                 wb.CurIndex.loads(forge(saved, b"PARM", offset, struct.pack(code, value)))
-    nan = struct.pack("<f", np.nan) if kind != "f16" else struct.pack("<e", np.nan)
-    one = struct.pack("<f", 1.0) if kind != "f16" else struct.pack("<e", 1.0)
+    codes = {"f16": ("<e", np.nan, 1.0), "int8": ("<b", -128, 1)}
+    code, bad, good = codes.get(kind, ("<f", np.nan, 1.0))
+    nan, one = struct.pack(code, bad), struct.pack(code, good)
     padding = (4 if kind == "rank" else 9) * len(one)
     for tag, offset, data in (
         (b"MEAN", 8, struct.pack("<f", np.inf)),
@@ -101,6 +103,7 @@ def test_sections_that_make_no_sense_are_found_behind_a_right_checksum(kind, for
         (b"FEAT", padding, one),
         *([(b"FMEA", 4, struct.pack("<f", np.nan))] if kind in ("first", "lent") else []),
         *([(b"FSAM", 4, struct.pack("<f", np.nan))] if kind == "lent" else []),
+        *([(b"SCAL", 4, struct.pack("<f", np.inf))] if kind == "int8" else []),
         *([(b"PROJ", 8, struct.pack("<d", np.nan))] if kind == "rank" else []),
     ):
         with pytest.raises(wb.FormatError):

@@ -290,6 +290,7 @@ def test_diagnostics_tell_low_rank_from_noise():
     good = wb.cur_diagnostics(low, budgets=(40, 100))
     assert good.effective_rank <= 5
     assert good.explained > 0.99
+    assert good.leave_one_out < 0.02 * low.std()
     assert good.recall == {40: 1.0, 100: 1.0}
     assert good.random_recall == {40: 0.1, 100: 0.25}
     assert good.advice.startswith("the scorer is low-rank enough")
@@ -297,6 +298,7 @@ def test_diagnostics_tell_low_rank_from_noise():
     bad = wb.cur_diagnostics(noise, budgets=(40, 100))
     assert bad.effective_rank > 30
     assert abs(bad.explained) < 0.2
+    assert 0.8 < bad.leave_one_out < 1.3
     assert bad.recall[40] < 0.4
     assert "not low-rank enough" in bad.advice
     helped = wb.cur_diagnostics(

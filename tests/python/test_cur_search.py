@@ -300,6 +300,37 @@ def test_a_scorer_that_raises_loses_no_call(bed):
     np.testing.assert_array_equal(search.result().ids, expected.ids)
 
 
+@pytest.mark.parametrize("options", [{}, {"split": 0.5}, {"rounds": 1}, {"rule": "uncertainty"}], ids=str)
+def test_a_graph_of_the_items_finds_what_passes_find(bed, options):
+    scores, cur = bed
+    vectors = cur.item_vectors()
+    assert vectors.shape == (1200, 101)
+    np.testing.assert_allclose(vectors[:, 100], cur.item_means - cur.item_means.mean(), atol=1e-5)
+    graph = wb.HnswIndex.build(vectors, metric="ip", ef_construction=100)
+    found = []
+    for query in scores[:10]:
+        counter = Counter(query)
+        hits = wb.cur_search(cur, counter, 10, 60, graph=graph, **options)
+        expected = wb.cur_search(cur, lambda items, query=query: query[items], 10, 60, **options)
+        assert hits.calls == len(counter.asked) == 60
+        assert 0 < hits.estimated_recall <= 1
+        found.append(len(np.intersect1d(hits.ids, expected.ids)))
+    assert np.mean(found) >= 9.5
+
+
+def test_a_graph_must_be_of_the_index(bed):
+    _, cur = bed
+    vectors = cur.item_vectors()[:50]
+    for graph in (wb.HnswIndex.build(vectors), wb.HnswIndex.build(vectors[:, :9].copy(), metric="ip")):
+        with pytest.raises(ValueError, match="graph: expected metric 'ip' and dimension 101"):
+            wb.CurSearch(cur, graph=graph)
+    graph = wb.HnswIndex.build(vectors, metric="ip")
+    with pytest.raises(ValueError, match="graph: expected no first_stage beside it"):
+        wb.CurSearch(cur, graph=graph, first_stage=np.zeros(1200))
+    hits = wb.CurSearch(cur, 10, 80, rounds=3, graph=graph).run(lambda items: np.sin(items))
+    assert hits.calls == 80  # where the graph has no more, passes go on
+
+
 def test_an_index_that_changes_ends_its_searches(bed):
     scores, _ = bed
     cur = wb.CurIndex.fit(scores)
@@ -376,7 +407,7 @@ FINITE = np.random.default_rng(0).random((6, 9)).astype(np.float32)
             r"first_stage: expected shape \(6, 9\), got \(5, 9\)",
         ),
         (lambda: wb.CurIndex.fit(FINITE, first_stage=FINITE * np.inf), "first_stage: expected finite values"),
-        (lambda: wb.CurIndex.fit(FINITE, storage="f64"), "storage: expected 'f32' or 'f16', got 'f64'"),
+        (lambda: wb.CurIndex.fit(FINITE, storage="f64"), "storage: expected 'f32', 'f16' or 'int8', got 'f64'"),
         (lambda: wb.CurIndex.fit(FINITE, rank=7), r"rank: expected 1\.\.6, got 7"),
         (
             lambda: wb.CurIndex.fit(FINITE * 1e6, storage="f16"),

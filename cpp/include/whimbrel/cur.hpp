@@ -25,6 +25,7 @@ namespace whimbrel {
 enum class CurStorage {
   kFloat32,
   kFloat16,  ///< half the memory and half the time of a pass; centered scores up to 65504
+  kInt8,     ///< a quarter of both; each item's features in 255 steps
 };
 
 struct CurParams {
@@ -102,6 +103,10 @@ class CurIndex {
   std::vector<std::int64_t> select_anchors(std::size_t count, AnchorRule rule, std::uint64_t seed,
                                            std::size_t threads = 0, const ProgressFn& progress = {}) const;
 
+  /// Rows [features, mean above the average] of all items, (size(), dim() + 1). Inner products with
+  /// CurSearch::query_vector() are predictions up to a constant: what to build a graph of for
+  /// CurSearch::next_items(candidates).
+  void item_vectors(std::span<float> out) const;
   /// Of the features, descending, estimated on at most 65,536 of the items.
   std::vector<double> singular_values(std::size_t threads = 0) const;
   /// Mean score of each item over the anchor queries; zeros without centering.

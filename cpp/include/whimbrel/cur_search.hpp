@@ -58,6 +58,12 @@ class CurSearch {
   /// an item twice, never a removed one, never more than the budget in all.
   /// @throws std::invalid_argument if the index changed
   const std::vector<std::int64_t>& next_items();
+  /// The same, chosen among these items alone while a round chooses by predictions: the candidates of a graph
+  /// of CurIndex::item_vectors(), asked with query_vector(). Where they are too few, among all.
+  const std::vector<std::int64_t>& next_items(std::span<const std::int64_t> candidates);
+  /// What the next round's predictions are inner products with; empty if it does not choose by predictions.
+  /// @throws std::invalid_argument with a first stage, whose scores no item vector holds
+  std::vector<float> query_vector();
   /// @throws std::invalid_argument if there is not a score for each of the items, or one is not finite; the
   /// search is
   ///         as it was
@@ -73,8 +79,10 @@ class CurSearch {
 
   /// Share of the true top k that top_k() is expected to hold: k / (k + the expected number of unscored items
   /// above the k-th), if predictions miss by a normal deviation of the size of the leave-one-out residuals. 1
-  /// if all is scored.
-  double estimated_recall();
+  /// if all is scored. The unscored items are those of `candidates`, or all if there are none.
+  double estimated_recall(std::span<const std::int64_t> candidates = {});
+  /// Root mean square leave-one-out residual of the scored items, in units of the scores.
+  double loo_error();
   double mu() const noexcept;               ///< ridge parameter of the last round
   double algebra_seconds() const noexcept;  ///< wall time spent in here
 

@@ -10,6 +10,7 @@
 #include "base/vectors.hpp"
 #include "cur/impl.hpp"
 #include "cur/random_keys.hpp"
+#include "cur/symmetric_eigen.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {
@@ -100,8 +101,8 @@ class AnchorSelection {
 
   /// Row norms of the leading right singular vectors, as weights of a sample without replacement.
   std::vector<std::int64_t> by_leverage() {
-    const Eigen::SelfAdjointEigenSolver<MatrixXd> eigen(gram(kSampleItems));
-    const VectorXd& values = eigen.eigenvalues();
+    const SymmetricEigen eigen = symmetric_eigen(gram(kSampleItems));
+    const VectorXd& values = eigen.values;
     const Index d = values.size();
     std::vector<AlignedArray<float>> directions;
     for (Index j = d - 1; j >= 0 && directions.size() < count_; --j) {
@@ -109,7 +110,7 @@ class AnchorSelection {
       AlignedArray<float> direction(features_.stride());
       for (Index i = 0; i < d; ++i)
         direction[static_cast<std::size_t>(i)] =
-            static_cast<float>(eigen.eigenvectors()(i, j) / std::sqrt(values[j]));
+            static_cast<float>(eigen.vectors(i, j) / std::sqrt(values[j]));
       directions.push_back(std::move(direction));
     }
     std::vector<double> leverage(n_);

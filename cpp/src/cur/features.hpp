@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <variant>
+#include <vector>
 
 #include "base/memory.hpp"
 #include "kernels/kernel_table.hpp"
@@ -24,7 +25,7 @@ class ItemFeatures {
   /// Length of a row with its padding, which is zero: what queries of dots() must have.
   std::size_t stride() const noexcept { return stride_; }
   std::size_t row_bytes() const noexcept;
-  std::size_t bytes() const noexcept { return size() * row_bytes(); }
+  std::size_t bytes() const noexcept { return size() * row_bytes() + scales_.size() * sizeof(float); }
   std::size_t chunks() const noexcept { return (size() + chunk_rows_ - 1) / chunk_rows_; }
   std::size_t chunk_rows() const noexcept { return chunk_rows_; }
 
@@ -40,6 +41,9 @@ class ItemFeatures {
   /// `scratch`.
   const float* floats(std::size_t first, std::size_t n, float* scratch) const;
 
+  /// One factor per row for storage in int8, none otherwise.
+  std::span<float> scales() noexcept { return scales_; }
+  std::span<const float> scales() const noexcept { return scales_; }
   /// The stored bytes of rows [first, first + n) of one chunk.
   std::span<const std::byte> stored(std::size_t first, std::size_t n) const;
   std::span<std::byte> stored(std::size_t first, std::size_t n);
@@ -49,7 +53,8 @@ class ItemFeatures {
  private:
   const kernels::KernelTable* table_;
   std::size_t dim_, stride_, chunk_rows_;
-  std::variant<BlockRows<float>, BlockRows<kernels::Half>> rows_;
+  std::variant<BlockRows<float>, BlockRows<kernels::Half>, BlockRows<std::int8_t>> rows_;
+  std::vector<float> scales_;
 };
 
 }  // namespace whimbrel

@@ -1,5 +1,6 @@
 #include "cur/first_stage.hpp"
 
+#include <Eigen/Cholesky>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,6 +11,7 @@
 
 #include "base/parallel.hpp"
 #include "cur/regression.hpp"
+#include "cur/symmetric_eigen.hpp"
 
 namespace whimbrel {
 namespace {
@@ -44,12 +46,12 @@ struct LeaveOneOut {
 
 /// Scores regressed on what the others predict and on the part of the first stage that they do not.
 LeaveOneOut leave_one_out(const MatrixXd& scores_gram, const MatrixXd& cross, const MatrixXd& gram,
-                          const Eigen::SelfAdjointEigenSolver<MatrixXd>& eigen, double ridge) {
+                          const SymmetricEigen& eigen, double ridge) {
   LeaveOneOut out;
   out.ridge = ridge;
-  const VectorXd values = eigen.eigenvalues().cwiseMax(0.0);
+  const VectorXd values = eigen.values.cwiseMax(0.0);
   const VectorXd kept = values.array() / (values.array() + ridge);
-  out.loo = eigen.eigenvectors() * kept.asDiagonal() * eigen.eigenvectors().transpose();
+  out.loo = eigen.vectors * kept.asDiagonal() * eigen.vectors.transpose();
   const VectorXd self = out.loo.diagonal();
   out.loo.diagonal().setZero();
   out.loo.array().colwise() /= (1 - self.array()).max(1e-9);
@@ -130,14 +132,15 @@ FirstStageFit fit_first_stage(const MatrixXd& scores, const MatrixXd& first_stag
   const FirstStageFit simple{alone, 0, 0};
   if (queries < kFewQueries || scores.cols() < 4 * kFewScored) return simple;
 
-  const Eigen::SelfAdjointEigenSolver<MatrixXd> eigen(gram);
+  const SymmetricEigen eigen = symmetric_eigen(gram);
   std::vector<LeaveOneOut> fits(kRidges.size());
   parallel_for(fits.size(), threads, [&](std::size_t i, std::size_t) {
     fits[i] = leave_one_out(scores_gram, cross, gram, eigen, kRidges[i] * strength);
   });
   const LeaveOneOut& best = *std::min_element(
       fits.begin(), fits.end(), [](const LeaveOneOut& a, const LeaveOneOut& b) { return a.error < b.error; });
-  if (!(best.error < scores_gram.trace() - alone * cross.trace())) return simple;
+  // Better by rounding is not better.
+  if (!(best.error < scores_gram.trace() * (1 - 1e-6) - alone * cross.trace())) return simple;
 
   const Index held_out = std::min(kHeldOut, queries);
   std::vector<double> errors(kShares.size() * static_cast<std::size_t>(held_out));
@@ -158,12 +161,15 @@ void prepare_first_stage(CurIndex::Impl& index) {
   const double strength = gram.trace() / static_cast<double>(gram.rows());
   // Never singular: the ridge is at least 3 % of the mean of the diagonal.
   gram.diagonal().array() += std::max(index.first_ridge * strength, std::numeric_limits<double>::min());
-  index.first_factor.compute(gram);
+  index.first_factor = Eigen::LLT<MatrixXd>(gram).matrixL();
 }
 
 VectorXd anchor_weights(const CurIndex::Impl& index, const Eigen::VectorXf& x) {
-  const VectorXd products = (index.first_sample * x).cast<double>();
-  return index.first_gain * index.first_factor.solve(products);
+  MatrixXd weights = (index.first_sample * x).cast<double>();
+  const auto lower = index.first_factor.triangularView<Eigen::Lower>();
+  lower.solveInPlace(weights);
+  lower.transpose().solveInPlace(weights);
+  return index.first_gain * weights;
 }
 
 }  // namespace whimbrel

@@ -10,7 +10,7 @@
 // (AXN, ICLR 2024) is this with factors for features and a fixed weight.
 #pragma once
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cstddef>
 
 #include "cur/impl.hpp"

@@ -9,6 +9,7 @@
 #include "base/vectors.hpp"
 #include "cur/first_stage.hpp"
 #include "cur/impl.hpp"
+#include "cur/symmetric_eigen.hpp"
 
 namespace whimbrel {
 namespace {
@@ -70,8 +71,8 @@ void check_first_stage(const CurIndex::Impl& impl, MatrixView<const float> first
 
 /// The leading `rank` directions of the anchor queries, (n_queries, rank).
 MatrixXd leading_directions(const MatrixXd& gram, std::size_t rank) {
-  const Eigen::SelfAdjointEigenSolver<MatrixXd> eigen(gram);
-  return eigen.eigenvectors().rightCols(static_cast<Eigen::Index>(rank)).rowwise().reverse();
+  const SymmetricEigen eigen = symmetric_eigen(gram);
+  return eigen.vectors.rightCols(static_cast<Eigen::Index>(rank)).rowwise().reverse();
 }
 
 }  // namespace

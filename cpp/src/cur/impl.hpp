@@ -1,7 +1,7 @@
 // What stands behind CurIndex, and the steps that fit() shares with the calls that change it.
 #pragma once
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cstdint>
 #include <functional>
 #include <shared_mutex>
@@ -25,9 +25,9 @@ struct CurIndex::Impl {
   double slope = 0;               // scores per unit of the first stage, both centered
   // What first stages of queries are compared by (first_stage.hpp), if gain is not 0.
   double first_gain = 0, first_ridge = 0;
-  std::size_t fitted_size = 0;   // items when the sample was taken
-  Eigen::MatrixXf first_sample;  // (n_queries, sample), above the means
-  Eigen::LLT<Eigen::MatrixXd> first_factor;
+  std::size_t fitted_size = 0;        // items when the sample was taken
+  Eigen::MatrixXf first_sample;       // (n_queries, sample), above the means
+  Eigen::MatrixXd first_factor;       // lower Cholesky factor
   double scale = 1;                   // mean squared norm of a feature row
   Eigen::MatrixXd projection;         // (n_queries, rank); empty without a rank
   std::vector<std::uint8_t> removed;  // 1: never proposed

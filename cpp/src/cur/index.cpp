@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "cur/impl.hpp"
 #include "cur/query.hpp"
 #include "cur/regression.hpp"
+#include "cur/symmetric_eigen.hpp"
 
 namespace whimbrel {
 namespace {
@@ -95,11 +97,26 @@ std::size_t CurIndex::memory_usage() const {
   return impl_->features.bytes() + (impl_->mean.size() + impl_->first_mean.size()) * sizeof(float) +
          impl_->removed.size() + static_cast<std::size_t>(impl_->projection.size()) * sizeof(double) +
          static_cast<std::size_t>(impl_->first_sample.size()) * sizeof(float) +
-         static_cast<std::size_t>(impl_->first_factor.rows() * impl_->first_factor.cols()) * sizeof(double);
+         static_cast<std::size_t>(impl_->first_factor.size()) * sizeof(double);
 }
 std::vector<float> CurIndex::item_means() const {
   const std::shared_lock lock(impl_->mutex);
   return impl_->mean;
+}
+
+void CurIndex::item_vectors(std::span<float> out) const {
+  const std::shared_lock lock(impl_->mutex);
+  const std::size_t dim = impl_->features.dim(), width = dim + 1;
+  if (out.size() != impl_->size() * width)
+    throw std::invalid_argument("out: expected " + std::to_string(impl_->size() * width) + " values, got " +
+                                std::to_string(out.size()));
+  // A constant in all of them says nothing, and would make all items alike to a graph.
+  const double average =
+      std::accumulate(impl_->mean.begin(), impl_->mean.end(), 0.0) / static_cast<double>(impl_->size());
+  for (std::size_t i = 0; i < impl_->size(); ++i) {
+    impl_->features.row(i, out.data() + i * width);
+    out[i * width + dim] = static_cast<float>(impl_->mean[i] - average);
+  }
 }
 
 std::vector<double> CurIndex::singular_values(std::size_t threads) const {
@@ -108,11 +125,10 @@ std::vector<double> CurIndex::singular_values(std::size_t threads) const {
   const Eigen::MatrixXd gram =
       sample_gram(features.size(), features.dim(), kSampleItems, resolve_threads(threads),
                   [&](std::size_t i, float* out) { features.row(i, out); });
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(gram, Eigen::EigenvaluesOnly);
+  const SymmetricEigen eigen = symmetric_eigen(gram, false);
   std::vector<double> values(features.dim());
   for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] =
-        std::sqrt(std::max(0.0, eigen.eigenvalues()[static_cast<Eigen::Index>(values.size() - 1 - i)]));
+    values[i] = std::sqrt(std::max(0.0, eigen.values[static_cast<Eigen::Index>(values.size() - 1 - i)]));
   return values;
 }
 

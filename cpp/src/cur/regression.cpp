@@ -1,8 +1,11 @@
 #include "cur/regression.hpp"
 
+#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "cur/symmetric_eigen.hpp"
 
 namespace whimbrel {
 namespace {
@@ -53,9 +56,9 @@ double Regression::choose_mu(std::span<const double> targets) {
   if (m < kFewRows) return kDefaultMu * scale_;
   if (loo_values_.size() != m) {
     const MatrixXd gram = rows_.topRows(m) * rows_.topRows(m).transpose();
-    const Eigen::SelfAdjointEigenSolver<MatrixXd> eigen(gram);
-    loo_values_ = eigen.eigenvalues().cwiseMax(0.0);
-    loo_vectors_ = eigen.eigenvectors();
+    const SymmetricEigen eigen = symmetric_eigen(gram);
+    loo_values_ = eigen.values.cwiseMax(0.0);
+    loo_vectors_ = eigen.vectors;
     loo_squares_ = loo_vectors_.cwiseAbs2();
   }
   const VectorXd rotated = loo_vectors_.transpose() * as_vector(targets.first(static_cast<std::size_t>(m)));

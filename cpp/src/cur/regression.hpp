@@ -8,7 +8,7 @@
 // runs.
 #pragma once
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cstddef>
 #include <span>
 

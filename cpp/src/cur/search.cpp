@@ -154,11 +154,13 @@ struct CurSearch::Impl {
   }
 
   /// The rule of the rounds; what comes after them (`last`) is always the top.
-  std::vector<std::int64_t> choose(std::size_t count, bool last) {
+  std::vector<std::int64_t> choose(std::size_t count, bool last, std::span<const std::int64_t> candidates) {
     const QueryWeights weights(prior, fit());
     std::vector<Scored> best;
-    if (last || params.rule == CurRule::kTopK ||
-        (params.rule == CurRule::kSoftmax && params.temperature == 0)) {
+    if (!candidates.empty() && by_predictions(last)) best = best_candidates(weights, candidates, count);
+    if (best.size() == count) {
+      // enough of them
+    } else if (by_predictions(last)) {
       best = best_items(prior, weights, count, blocked, threads);
     } else if (params.rule == CurRule::kSoftmax) {
       const auto temperature = static_cast<float>(params.temperature);
@@ -179,6 +181,32 @@ struct CurSearch::Impl {
     std::transform(best.begin(), best.end(), chosen.begin(),
                    [](const Scored& s) { return static_cast<std::int64_t>(s.id); });
     return chosen;
+  }
+
+  /// Whether the round takes the highest predictions.
+  bool by_predictions(bool last) const noexcept {
+    return last || params.rule == CurRule::kTopK ||
+           (params.rule == CurRule::kSoftmax && params.temperature == 0);
+  }
+  bool last() const noexcept { return plan.split && round + 1 == plan.sizes.size(); }
+
+  /// The best of a few items that are neither removed nor scored.
+  std::vector<Scored> best_candidates(const QueryWeights& weights, std::span<const std::int64_t> candidates,
+                                      std::size_t count) const {
+    std::vector<Scored> best;
+    for (const std::int64_t id : candidates) {
+      const auto item = static_cast<std::size_t>(id);
+      if (item >= index.size() || blocked[item] != 0) continue;  // -1 stands for a missing one
+      float score;
+      score_chunk(prior, weights, item, 1, &score);
+      best.push_back({-score, static_cast<std::uint32_t>(item)});
+    }
+    std::sort(best.begin(), best.end());
+    best.erase(
+        std::unique(best.begin(), best.end(), [](const Scored& a, const Scored& b) { return a.id == b.id; }),
+        best.end());
+    best.resize(std::min(count, best.size()));
+    return best;
   }
 
   /// Of the prediction, in units of the scores: weights have the prior variance 1 / n_queries each, as those
@@ -216,15 +244,31 @@ CurSearch::~CurSearch() = default;
 CurSearch::CurSearch(CurSearch&&) noexcept = default;
 CurSearch& CurSearch::operator=(CurSearch&&) noexcept = default;
 
-const std::vector<std::int64_t>& CurSearch::next_items() {
+const std::vector<std::int64_t>& CurSearch::next_items() { return next_items({}); }
+
+std::vector<float> CurSearch::query_vector() {
+  Impl& s = *impl_;
+  const std::shared_lock lock(s.index.mutex);
+  s.check_unchanged();
+  if (s.prior.slopes() != nullptr)
+    throw std::invalid_argument("query_vector: expected a search without a first stage, got one");
+  if (!s.pending.empty() || s.round == 0 || s.round >= s.plan.sizes.size() || !s.by_predictions(s.last()))
+    return {};
+  const Stopwatch stopwatch(s.seconds);
+  const QueryWeights weights(s.prior, s.fit());
+  std::vector<float> query(weights.query.data(), weights.query.data() + s.index.features.dim());
+  query.push_back(1);
+  return query;
+}
+
+const std::vector<std::int64_t>& CurSearch::next_items(std::span<const std::int64_t> candidates) {
   Impl& s = *impl_;
   const std::shared_lock lock(s.index.mutex);
   s.check_unchanged();
   if (!s.pending.empty() || s.round == s.plan.sizes.size()) return s.pending;
   const Stopwatch stopwatch(s.seconds);
   const std::size_t count = s.plan.sizes[s.round];
-  const bool last = s.plan.split && s.round + 1 == s.plan.sizes.size();
-  s.pending = s.round == 0 ? s.first_items(count) : s.choose(count, last);
+  s.pending = s.round == 0 ? s.first_items(count) : s.choose(count, s.last(), candidates);
   if (s.pending.empty()) s.round = s.plan.sizes.size();
   return s.pending;
 }
@@ -279,7 +323,16 @@ void CurSearch::top_k(std::vector<std::int64_t>& ids, std::vector<float>& scores
   }
 }
 
-double CurSearch::estimated_recall() {
+double CurSearch::loo_error() {
+  Impl& s = *impl_;
+  const std::shared_lock lock(s.index.mutex);
+  s.check_unchanged();
+  const Stopwatch stopwatch(s.seconds);
+  s.fit();
+  return s.regression.loo_error(s.targets);
+}
+
+double CurSearch::estimated_recall(std::span<const std::int64_t> candidates) {
   Impl& s = *impl_;
   const std::shared_lock lock(s.index.mutex);
   s.check_unchanged();
@@ -292,8 +345,9 @@ double CurSearch::estimated_recall() {
   const double deviation = std::max(s.regression.loo_error(s.targets), 1e-30);
   const std::size_t k = s.params.k;
   double above = 0;
-  for (const Scored& candidate :
-       best_items(s.prior, weights, kEstimateList * k + kEstimateMore, s.blocked, s.threads))
+  const std::size_t most = kEstimateList * k + kEstimateMore;
+  for (const Scored& candidate : candidates.empty() ? best_items(s.prior, weights, most, s.blocked, s.threads)
+                                                    : s.best_candidates(weights, candidates, most))
     above += 0.5 *
              std::erfc((static_cast<double>(scores.back()) + candidate.score) / (deviation * std::sqrt(2.0)));
   const auto found = static_cast<double>(ids.size());

@@ -15,7 +15,7 @@ namespace {
 constexpr Tag kKind = make_tag("CURI");
 constexpr Tag kParams = make_tag("PARM"), kFeatures = make_tag("FEAT"), kMean = make_tag("MEAN"),
               kFirstMean = make_tag("FMEA"), kFirstSampleTag = make_tag("FSAM"),
-              kProjection = make_tag("PROJ"), kRemoved = make_tag("REMV");
+              kProjection = make_tag("PROJ"), kRemoved = make_tag("REMV"), kScales = make_tag("SCAL");
 /// More anchor queries than anyone can score, few enough that no product of sizes overflows.
 constexpr std::uint64_t kMaxQueries = std::uint64_t{1} << 20;
 constexpr std::size_t kPiece = std::size_t{1} << 16;
@@ -55,11 +55,13 @@ void check_values(const Values& values, const char* what) {
     if (!std::isfinite(x)) damaged(std::string("finite ") + what);
 }
 
-void read_features(ContainerReader& reader, std::size_t n, ItemFeatures& features) {
+void read_features(ContainerReader& reader, std::size_t n, const std::vector<float>& scales,
+                   ItemFeatures& features) {
   reader.open(kFeatures, n * features.row_bytes());
   for (std::size_t first = 0; first < n; first += features.chunk_rows()) {
     const std::size_t count = std::min(features.chunk_rows(), n - first);
     features.resize(first + count);
+    if (!scales.empty()) std::copy_n(scales.data() + first, count, features.scales().data() + first);
     const std::span<std::byte> bytes = features.stored(first, count);
     reader.read(bytes.data(), bytes.size());
     for (std::size_t i = first; i < first + count; ++i)
@@ -98,13 +100,18 @@ void CurIndex::save(const ByteSink& sink) const {
   if (index.params.rank > 0)
     sections.push_back({kProjection, false, projection_bytes,
                         [&](const ByteSink& out) { out(index.projection.data(), projection_bytes); }});
-  sections.push_back({kFeatures, false, index.features.bytes(), [&index](const ByteSink& out) {
-                        const ItemFeatures& f = index.features;
-                        for (std::size_t first = 0; first < f.size(); first += f.chunk_rows()) {
-                          const auto bytes = f.stored(first, std::min(f.chunk_rows(), f.size() - first));
-                          out(bytes.data(), bytes.size());
-                        }
-                      }});
+  const std::span<const float> scales = index.features.scales();
+  if (!scales.empty())
+    sections.push_back({kScales, false, scales.size_bytes(),
+                        [scales](const ByteSink& out) { out(scales.data(), scales.size_bytes()); }});
+  sections.push_back(
+      {kFeatures, false, index.size() * index.features.row_bytes(), [&index](const ByteSink& out) {
+         const ItemFeatures& f = index.features;
+         for (std::size_t first = 0; first < f.size(); first += f.chunk_rows()) {
+           const auto bytes = f.stored(first, std::min(f.chunk_rows(), f.size() - first));
+           out(bytes.data(), bytes.size());
+         }
+       }});
   write_container(kKind, sections, sink);
 }
 
@@ -121,7 +128,7 @@ CurIndex CurIndex::load(const ByteSource& source) {
   if (p.n_queries == 0 || p.n_queries > kMaxQueries) damaged("1 to 2^20 anchor queries");
   if (p.size == 0 || p.size >= std::uint64_t{1} << 31) damaged("1 to 2^31 - 1 items");
   if (p.rank > p.n_queries) damaged("a rank of at most the number of anchor queries");
-  if (p.storage > 1 || p.center > 1 || p.intercept > 1 || p.first_stage > 1) damaged("known parameters");
+  if (p.storage > 2 || p.center > 1 || p.intercept > 1 || p.first_stage > 1) damaged("known parameters");
   if (!std::isfinite(p.slope) || !std::isfinite(p.scale) || p.scale < 0) damaged("a finite slope and scale");
   if (!std::isfinite(p.first_gain) || p.first_gain < 0 || !std::isfinite(p.first_ridge) || p.first_ridge < 0)
     damaged("a finite gain and ridge of the first stage");
@@ -162,7 +169,9 @@ CurIndex CurIndex::load(const ByteSource& source) {
     impl->projection = Eigen::Map<const Eigen::MatrixXd>(
         values.data(), static_cast<Eigen::Index>(p.n_queries), static_cast<Eigen::Index>(p.rank));
   }
-  read_features(reader, p.size, impl->features);
+  std::vector<float> scales;
+  if (params.storage == CurStorage::kInt8) read_vector(reader, kScales, p.size, scales);
+  read_features(reader, p.size, scales, impl->features);
   reader.finish();
   prepare_first_stage(*impl);
   return CurIndex(std::move(impl));

@@ -340,6 +340,7 @@ const KernelTable kTable = {
     &kEncoding,
     dot_rows<float>,
     dot_rows<Half>,
+    dot_rows<std::int8_t>,
     widen_f16,
     widen_i8,
 };

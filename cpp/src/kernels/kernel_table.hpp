@@ -131,6 +131,7 @@ struct KernelTable {
   const EncodingKernels* encoding;
   DotRowsKernel<float> dot_rows;
   DotRowsKernel<Half> dot_rows_f16;
+  DotRowsKernel<std::int8_t> dot_rows_i8;
   WidenF16Kernel widen_f16;
   WidenI8Kernel widen_i8;
 };

@@ -89,6 +89,25 @@ inline Vec load_partial(const Half* p, std::size_t n) {
   return load(padded);
 }
 
+/// Whole numbers to float.
+inline Vec load(const std::int8_t* p) {
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  Vec v{};
+  for (std::size_t i = 0; i < kWidth; ++i) v[i] = static_cast<float>(p[i]);
+  return v;
+#endif
+}
+inline Vec load_partial(const std::int8_t* p, std::size_t n) {
+  std::int8_t padded[kWidth] = {};
+  for (std::size_t i = 0; i < n; ++i) padded[i] = p[i];
+  return load(padded);
+}
+
 /// The first n < kWidth floats, zeros behind them.
 inline Vec load_partial(const float* p, std::size_t n) {
 #if defined(__AVX512F__)
