@@ -43,7 +43,7 @@ def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[floa
     anchors = np.arange(0, scores.shape[1], scores.shape[1] // N_ANCHORS)[:N_ANCHORS]
     query = scores[:, anchors].mean(axis=0) + np.linspace(-1, 1, len(anchors), dtype=np.float32)
     weights = np.linspace(-1, 1, len(scores), dtype=np.float32)
-    single, half = (wb.CurIndex.fit(scores, storage=storage) for storage in ("f32", "f16"))
+    single, half, small = (wb.CurIndex.fit(scores, storage=s) for s in ("f32", "f16", "int8"))
     flat = scores.reshape(-1)
     parts = np.array_split(flat, cores)
     halves = [part[: len(part) // 2] for part in parts]
@@ -58,6 +58,7 @@ def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[floa
         candidates: dict[str, Callable[[], Any]] = {
             "f32": lambda: single.retrieve(anchors, query, K, mu=1.0),
             "f16": lambda: half.retrieve(anchors, query, K, mu=1.0),
+            "int8": lambda: small.retrieve(anchors, query, K, mu=1.0),
             "numpy": numpy,
             # Half of the matrix, read and written: as many bytes as one pass reads.
             "copy": lambda: side_by_side(lambda c: np.copyto(targets[c], halves[c]), pool, cores),
@@ -90,7 +91,7 @@ def tables(rows: list[Row]) -> str:
     for row in (row for row in rows if row["kind"] == "pass"):
         times, size = row["seconds"], row["n"] * row["queries"]
         best = [min(c, r) for c, r in zip(times["copy"], times["read"], strict=True)]
-        for name, width in (("f32", 4), ("f16", 2), ("numpy", 4), ("copy", 4), ("read", 4)):
+        for name, width in (("f32", 4), ("f16", 2), ("int8", 1), ("numpy", 4), ("copy", 4), ("read", 4)):
             seconds = times[name]
             body.append(
                 [

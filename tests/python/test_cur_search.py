@@ -407,7 +407,10 @@ FINITE = np.random.default_rng(0).random((6, 9)).astype(np.float32)
             r"first_stage: expected shape \(6, 9\), got \(5, 9\)",
         ),
         (lambda: wb.CurIndex.fit(FINITE, first_stage=FINITE * np.inf), "first_stage: expected finite values"),
-        (lambda: wb.CurIndex.fit(FINITE, storage="f64"), "storage: expected 'f32', 'f16' or 'int8', got 'f64'"),
+        (
+            lambda: wb.CurIndex.fit(FINITE, storage="f64"),
+            "storage: expected 'f32', 'f16' or 'int8', got 'f64'",
+        ),
         (lambda: wb.CurIndex.fit(FINITE, rank=7), r"rank: expected 1\.\.6, got 7"),
         (
             lambda: wb.CurIndex.fit(FINITE * 1e6, storage="f16"),
