@@ -1,123 +1,80 @@
-"""Documents per second of `FdeEncoder`, beside the peers that are installed, and its share of the GEMM rate.
+"""Documents a second of fixed dimensional encodings (MUVERA), beside peers and the rate of a matrix product.
 
-Documents of 100 random unit tokens of 128 dimensions. GEMM: the rate of NumPy's product of two 2048 x 2048
-float32 matrices, with as many threads, interleaved with the encoders. Counted operations of a document: 2 t d
-r_reps k_sim of the signs, t d r_reps additions of the count sketch, t d_proj r_reps of the sums. The peers:
-fastembed (`Muvera`, one document a call, dense signs), muvera (`encode_documents_batch`, count sketch). Their
-encodings differ from each other's by definition; only the speed is compared.
+Operations of a document of t tokens: 2 t d r_reps k_sim of the signs, t d r_reps additions of the count
+sketch, t d_proj r_reps of the sums. Who takes part is told in fde_peers.py; each is timed on as many
+documents as it can do in reasonable time.
 
-  python -m bench.macro.bench_fde
+  python -m bench.macro.bench_fde --data DIR
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
-from collections.abc import Callable
-from statistics import median
-from typing import Any
+import statistics
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from bench import harness, results, token_sets
+from bench.machine import Row
+from bench.macro import token_bench
+from bench.macro.fde_peers import CANDIDATES, ENTRIES, PRODUCT, K
+from bench.macro.race import by_threads, race, rates, ratios
 
-from bench import harness, results
-
-DIM, TOKENS = 128, 100
-SETTINGS = ((5, 20, 16), (4, 20, 8))  # k_sim, r_reps, d_proj
-Documents = NDArray[np.float32]
-Encoders = dict[str, tuple[Callable[[], object], int]]
+NAMES = ("k_sim", "r_reps", "d_proj")
+SETTINGS = ((5, 20, 16), (4, 20, 8))
 
 
-def whimbrel(documents: Documents, setting: tuple[int, int, int], threads: int) -> Encoders:
-    import whimbrel as wb
-
-    encoder = wb.FdeEncoder(DIM, *setting)
-    flat = documents.reshape(-1, DIM), np.arange(len(documents) + 1) * TOKENS
-    calls: Encoders = {}
-    for dtype in ("float32", "float16", "int8"):
-
-        def call(dtype: str = dtype) -> object:
-            return encoder.encode_documents(flat, dtype=dtype, threads=threads)
-
-        calls[f"whimbrel {dtype}"] = (call, len(documents))
-    return calls
-
-
-def fastembed(documents: Documents, setting: tuple[int, int, int]) -> Encoders:
-    from fastembed.postprocess.muvera import Muvera  # type: ignore[import-not-found]
-
-    k_sim, r_reps, d_proj = setting
-    encoder = Muvera(DIM, k_sim=k_sim, dim_proj=d_proj, r_reps=r_reps)
-    few = documents[:20]
-    return {"fastembed": (lambda: [encoder.process_document(d) for d in few], len(few))}
-
-
-def muvera(documents: Documents, setting: tuple[int, int, int]) -> Encoders:
-    import muvera as peer  # type: ignore[import-not-found]
-
-    k_sim, r_reps, d_proj = setting
-    encoder: Any = peer.MuveraEncoder(
-        num_repetitions=r_reps, num_simhash_projections=k_sim, dimension=DIM, projection_dimension=d_proj
-    )
-    batch = [np.ascontiguousarray(d) for d in documents[:100]]
-    return {"muvera (batch)": (lambda: encoder.encode_documents_batch(batch), len(batch))}
-
-
-def measure(documents: Documents, setting: tuple[int, int, int], threads: int, repetitions: int) -> str:
-    """One table: documents a second, and the share of the GEMM rate of the same repetition."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    encoders = whimbrel(documents, setting, threads)
-    for kind in (fastembed, muvera):
-        if importlib.util.find_spec(kind.__name__) is not None:
-            encoders |= kind(documents, setting)
-    matrix = np.random.default_rng(1).random((2048, 2048), dtype=np.float32)
-    encoders["GEMM"] = (lambda: matrix @ matrix, 2 * 2048**3)
-    k_sim, r_reps, d_proj = setting
-    operations = TOKENS * r_reps * (2 * DIM * k_sim + DIM + d_proj)
-    rates: dict[str, list[float]] = {name: [] for name in encoders}
-    with threadpool_limits(threads):
-        for call, _ in encoders.values():
-            call()
-        for name in harness.interleaved(list(encoders), repetitions):
-            call, items = encoders[name]
-            rates[name].append(items / harness.seconds(call))
-    body = []
-    for name, found in rates.items():
-        if name == "GEMM":
-            continue
-        faster = [own / theirs for own, theirs in zip(rates["whimbrel float32"], found, strict=True)]
-        share = [operations * rate / gemm for rate, gemm in zip(found, rates["GEMM"], strict=True)]
-        body.append(
-            [
-                name,
-                results.with_range(found),
-                results.with_range(faster, 1, "x"),
-                f"{median(share):.1%}",
-            ]
-        )
-    title = f"k_sim {k_sim}, r_reps {r_reps}, d_proj {d_proj}, threads: {threads}, "
-    title += f"GEMM {median(rates['GEMM']) / 1e9:.0f} GFLOP/s"
-    header = ["by", "documents/s", "whimbrel float32 is faster by", "share of GEMM"]
-    return f"{title}\n\n{results.table(header, body)}\n"
-
-
-def run() -> None:
-    """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    both = sorted({1, harness.n_cores()})
-    parser.add_argument("--threads", type=int, nargs="+", default=both, help="default: one, and all cores")
-    parser.add_argument("--documents", type=int, default=2_000)
-    parser.add_argument("--repetitions", type=int, default=7)
-    args = parser.parse_args()
-    documents = np.random.default_rng(0).standard_normal((args.documents, TOKENS, DIM), dtype=np.float32)
-    documents /= np.linalg.norm(documents, axis=2, keepdims=True)
+def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
+    """Time all on one set, with each setting."""
+    facts = token_sets.load(dataset, args.data, args.n, args.queries).facts()
     for setting in SETTINGS:
         for threads in args.threads:
-            sys.stdout.write(measure(documents, setting, threads, args.repetitions) + "\n")
+            arguments = (dataset, args.data, args.n, args.queries, setting)
+            common = {**facts, **dict(zip(NAMES, setting, strict=True))}
+            race(out, "fde", common, ENTRIES, arguments, threads, args.repetitions)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """One table per setting and number of threads."""
+    parts = []
+    header = ["by", "documents/s", "whimbrel is faster by", "share of sgemm", f"recall@{K} in {CANDIDATES}"]
+    for setting in SETTINGS:
+        mine = [row for row in rows if tuple(map(row.get, NAMES)) == setting]
+        for threads, here in by_threads(mine, "fde").items():
+            product = here.pop(PRODUCT, None)
+            own = here.get("whimbrel")
+            body = [
+                [
+                    name,
+                    results.with_range(rates(row)),
+                    None if own is None else ratios(own, row),
+                    _share(row, product, setting),
+                    results.number(row["recall"], 3),
+                ]
+                for name, row in here.items()
+            ]
+            size = next(iter(here.values()))
+            title = f"{size['documents']:,} documents, {size['tokens']:,} tokens, "
+            title += ", ".join(f"{name} {value}" for name, value in zip(NAMES, setting, strict=True))
+            title += f", threads: {threads}"
+            if product is not None:
+                title += f"; sgemm {statistics.median(rates(product)) / 1e9:,.0f} GFLOP/s"
+            parts.append(f"{title}\n\n{results.table(header, body)}")
+    return "\n\n".join(parts)
+
+
+def _share(row: Row, product: Row | None, setting: tuple[int, int, int]) -> str | None:
+    if product is None:
+        return None
+    k_sim, r_reps, d_proj = setting
+    per_token = r_reps * (2 * row["dim"] * k_sim + row["dim"] + d_proj)
+    operations = per_token * row["tokens"] / row["documents"]
+    share = [operations * a / b for a, b in zip(rates(row), rates(product), strict=True)]
+    return f"{statistics.median(share):.1%}"
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """Read the command line, measure, print."""
+    token_bench.run(__doc__, "fde.jsonl", measure, tables, argv)
 
 
 if __name__ == "__main__":

@@ -60,16 +60,30 @@ py::tuple validate_tuple(const HnswIndex& self) {
 
 using OptionalIds = std::optional<Array<std::int64_t>>;
 
-void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, const OptionalIds& order,
-         std::size_t threads, const py::object& progress) {
-  const auto rows = as_matrix(vectors);
+AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, std::size_t threads,
+                       const py::object& progress) {
   AddOptions options;
   if (ids) options.ids = as_vector(*ids);
   if (order) options.order = as_vector(*order);
   options.threads = threads;
   options.progress = make_progress(progress);
+  return options;
+}
+
+void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, const OptionalIds& order,
+         std::size_t threads, const py::object& progress) {
+  const auto rows = as_matrix(vectors);
+  const AddOptions options = add_options(ids, order, threads, progress);
   const py::gil_scoped_release nogil;
   self.add(rows, options);
+}
+
+HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids,
+                     const OptionalIds& order, std::size_t threads, const py::object& progress) {
+  const auto rows = as_matrix(vectors);
+  const AddOptions options = add_options(ids, order, threads, progress);
+  return without_gil(
+      [&] { return HnswIndex::bulk_build(rows, self.params(), options, link_nearest(knn_earlier)); });
 }
 
 py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t k, std::size_t ef_search,
@@ -110,6 +124,8 @@ void register_hnsw(py::module_& m) {
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
+           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
+      .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
            py::arg("threads"), py::arg("counted"))

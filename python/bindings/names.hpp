@@ -9,6 +9,7 @@
 #include "whimbrel/fde.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
+#include "whimbrel/token_store.hpp"
 
 namespace whimbrel::python {
 
@@ -29,6 +30,25 @@ inline const char* metric_name(Metric metric) {
       return "cosine";
   }
   throw std::invalid_argument("metric: expected a Metric");
+}
+
+inline TokenType token_type_from_name(const std::string& name) {
+  if (name == "f32") return TokenType::kFloat32;
+  if (name == "f16") return TokenType::kFloat16;
+  if (name == "int8") return TokenType::kInt8;
+  throw std::invalid_argument("dtype: expected 'f32', 'f16' or 'int8', got '" + name + "'");
+}
+
+inline const char* token_type_name(TokenType type) {
+  switch (type) {
+    case TokenType::kFloat32:
+      return "f32";
+    case TokenType::kFloat16:
+      return "f16";
+    case TokenType::kInt8:
+      return "int8";
+  }
+  throw std::invalid_argument("dtype: expected a TokenType");
 }
 
 inline LidEstimator estimator_from_name(const std::string& name) {

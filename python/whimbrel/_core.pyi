@@ -21,6 +21,14 @@ class _Params(TypedDict):
     batch_growth: float
     keep_pruned: bool
 
+class _MultiVectorParams(TypedDict):
+    dim: int
+    encoding_dim: int
+    store: str
+    M: int
+    ef_construction: int
+    seed: int
+
 class _Stats(TypedDict):
     size: int
     max_level: int
@@ -43,11 +51,89 @@ def knn(
 def knn_self(
     data: _Float32, k: int, metric: str, threads: int, progress: _Progress
 ) -> tuple[_Int64, _Float32]: ...
+def pairwise_distances(
+    data: _Float32, queries: _Float32, metric: str, threads: int, progress: _Progress
+) -> _Float32: ...
 def estimate_lid(distances: _Float32, estimator: str) -> _Float64: ...
 def distance_to_mean(data: _Float32, threads: int) -> _Float64: ...
 def order_by_value(values: _Float64, descending: bool) -> _Int64: ...
 def order_by_category(labels: _Int64, seed: int) -> _Int64: ...
 def random_order(size: int, seed: int) -> _Int64: ...
+def maxsim_matrix(
+    queries: _Float32,
+    query_offsets: _Int64,
+    docs: _Float32,
+    doc_offsets: _Int64,
+    normalize: bool,
+    threads: int,
+) -> _Float32: ...
+def maxsim_lists(
+    queries: _Float32,
+    query_offsets: _Int64,
+    docs: _Float32,
+    doc_offsets: _Int64,
+    list_offsets: _Int64,
+    ids: _Int64,
+    normalize: bool,
+    threads: int,
+) -> _Float32: ...
+def check_ragged(name: str, tokens: _Float32, offsets: _Int64, threads: int) -> None: ...
+def ball_carving(
+    queries: _Float32, offsets: _Int64, threshold: float, threads: int
+) -> tuple[_Float32, _Int64]: ...
+
+class TokenStore:
+    def __init__(self, dim: int, dtype: str) -> None: ...
+    def add(self, tokens: _Float32, offsets: _Int64, threads: int) -> None: ...
+    def get(self, doc: int) -> _Float32: ...
+    def maxsim_matrix(
+        self, queries: _Float32, query_offsets: _Int64, normalize: bool, threads: int
+    ) -> _Float32: ...
+    def maxsim_lists(
+        self,
+        queries: _Float32,
+        query_offsets: _Int64,
+        list_offsets: _Int64,
+        ids: _Int64,
+        normalize: bool,
+        threads: int,
+    ) -> _Float32: ...
+    def dim(self) -> int: ...
+    def dtype(self) -> str: ...
+    def size(self) -> int: ...
+    def n_tokens(self) -> int: ...
+    def memory_usage(self) -> int: ...
+
+class MultiVectorIndex:
+    def __init__(
+        self, dim: int, encoding_dim: int, store: str, M: int, ef_construction: int, seed: int
+    ) -> None: ...
+    def add(
+        self, encodings: _Float32, tokens: _Float32, offsets: _Int64, threads: int, progress: _Progress
+    ) -> None: ...
+    def search(
+        self,
+        encodings: _Float32,
+        tokens: _Float32,
+        offsets: _Int64,
+        k: int,
+        candidates: int,
+        ef_search: int,
+        allowed: NDArray[np.uint8] | None,
+        threads: int,
+    ) -> tuple[_Int64, _Float32]: ...
+    def remove(self, ids: _Int64) -> None: ...
+    def compress(self, seed: int, threads: int, progress: _Progress) -> None: ...
+    def compressed(self) -> bool: ...
+    def params(self) -> _MultiVectorParams: ...
+    def size(self) -> int: ...
+    def n_alive(self) -> int: ...
+    def removed(self) -> NDArray[np.uint8]: ...
+    def n_tokens(self) -> int: ...
+    def memory_usage(self) -> int: ...
+    def save(self, path: bytes, metadata: bytes) -> None: ...
+    @staticmethod
+    def load(path: bytes, mmap: bool) -> tuple[MultiVectorIndex, bytes]: ...
 
 class FdeEncoder:
     def __init__(
@@ -78,6 +164,21 @@ class FdeEncoder:
     def d_proj(self) -> int: ...
     def fingerprint(self) -> str: ...
 
+class LemurEncoder:
+    def __init__(
+        self,
+        sample: _Float32,
+        width: int,
+        ridge: float,
+        seed: int,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    def encode(
+        self, tokens: _Float32, offsets: _Int64, documents: bool, threads: int, progress: _Progress
+    ) -> _Float32: ...
+    def fingerprint(self) -> str: ...
+
 class HnswIndex:
     def __init__(
         self,
@@ -98,6 +199,15 @@ class HnswIndex:
         threads: int,
         progress: _Progress,
     ) -> None: ...
+    # A new index with the parameters of this one, from exact candidates.
+    def bulk_build(
+        self,
+        vectors: _Float32,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        threads: int,
+        progress: _Progress,
+    ) -> HnswIndex: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
         self, queries: _Float32, k: int, ef_search: int, threads: int, counted: bool

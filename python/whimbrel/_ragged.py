@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ._arrays import Float32, Int64, as_array, as_float32, as_int_vector
 
-__all__ = ["Ragged", "RaggedLike", "as_ragged", "as_ragged_or_one", "host_array"]
+__all__ = ["Ragged", "RaggedLike", "as_ragged", "as_ragged_or_one", "host_array", "is_pair"]
 
 RaggedLike: TypeAlias = Any  # a union of unrelated protocols would say less than the docstring of as_ragged
 CPU_DEVICES = (1, 3)  # DLPack: host memory, and host memory pinned for CUDA
@@ -95,6 +95,13 @@ def as_ragged_or_one(name: str, sets: RaggedLike, dim: int | None = None) -> tup
         if array.ndim == 2:
             return as_ragged(name, [array], dim), True
     return as_ragged(name, sets, dim), False
+
+
+def is_pair(sets: Any) -> bool:
+    """Whether a tuple says which sets it means by itself, as (tokens, offsets) and (padded, mask) do."""
+    if not isinstance(sets, tuple) or len(sets) != 2 or not _is_one_array(sets[0]):
+        return False
+    return np.ndim(sets[0]) == 2 or np.ndim(sets[1]) == 2
 
 
 def _is_one_array(values: Any) -> bool:

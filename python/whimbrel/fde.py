@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core
+from . import _core, _device_sets
 from ._arrays import as_choice, as_float32, as_int, as_matrix, as_threads
 from ._progress import Progress, reporter
 from ._ragged import RaggedLike, as_ragged, host_array
@@ -16,8 +16,7 @@ from .fde_quality import FdeDiagnostics, diagnose, suggest
 __all__ = ["FdeEncoder"]
 
 PROJECTIONS = ("identity", "sign", "count_sketch")
-MODES = ("native", "google")
-DTYPES = ("float32", "float16", "int8")
+MODES, DTYPES = ("native", "google"), ("float32", "float16", "int8")
 LARGEST = 2**32 - 1
 
 
@@ -141,13 +140,12 @@ class FdeEncoder:
         documents : sets of (t, dim) vectors
             A sequence of arrays, a tuple ``(tokens, offsets)`` or ``(padded, mask)``, or one (n, t, dim)
             array, also through ``__dlpack__``. Must be finite. A set without tokens becomes zeros.
+            ``(tokens, offsets)`` on a CUDA device (CuPy, torch) are encoded there, to an array of their kind.
         dtype : {"float32", "float16", "int8"}
-            float16 is rounded to nearest even, and infinite beyond 65504. int8 is symmetric with a scale for
+            float16 is rounded to nearest even, infinite beyond 65504. int8, not on a device, has a scale for
             each row, its largest magnitude / 127: the values are ``codes * scales[:, None]``.
-        threads : int
-            Worker threads; 0 uses all. Does not change the result.
-        progress : bool or callable
-            As in `knn`, in sets.
+        threads, progress
+            As in `knn`, progress in sets.
 
         Returns
         -------
@@ -158,7 +156,7 @@ class FdeEncoder:
         ValueError
             Wrong shapes, offsets that fall, non-finite values.
         TypeError
-            Arrays that do not hold real numbers, or that live on a GPU.
+            Arrays that do not hold real numbers, or live partly on a CUDA device.
         """
         return self._encode("documents", documents, dtype, threads, progress)
 
@@ -194,6 +192,8 @@ class FdeEncoder:
         return f"<FdeEncoder: {self.fingerprint}>"
 
     def _encode(self, name: str, sets: RaggedLike, dtype: str, threads: int, progress: Progress) -> Any:
+        if _device_sets.are_on_device(sets):
+            return _device_sets.encode(self._params, self.dim_out, name, sets, dtype)
         tokens, offsets = as_ragged(name, sets, self.dim)
         dtype, threads = as_choice("dtype", dtype, DTYPES), as_threads(threads)
         with reporter(progress, name) as callback:

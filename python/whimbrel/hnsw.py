@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import METRICS, as_choice, as_int, as_int_vector, as_matrix, as_threads
+from ._arrays import METRICS, Float32, as_choice, as_int, as_int_vector, as_matrix, as_threads
 from ._progress import Progress, reporter
 from .hnsw_base import MAX_EF
 from .hnsw_search import HnswSearch
@@ -116,15 +116,20 @@ class HnswIndex(HnswSearch):
         seed: int = 0,
         batch_growth: float = 2.0,
         keep_pruned: bool = True,
+        candidates: str = "graph",
         threads: int = 0,
         progress: Progress = False,
     ) -> Self:
-        """Make an index of `vectors`: the constructor, then `add`, whose parameters these are."""
+        """Make an index of `vectors`: the constructor, then `add`, whose parameters these are.
+
+        With ``candidates="exact"`` a point chooses among exactly the `ef_construction` nearest points before
+        it, all at once, in time that grows with the square of the points; "graph" searches what is built.
+        """
         rows = as_matrix("vectors", vectors)
         params: dict[str, Any] = {"ef_search": ef_search, "seed": seed, "batch_growth": batch_growth}
         index = cls(rows.shape[1], metric, M, ef_construction, keep_pruned=keep_pruned, **params)
-        index.add(rows, ids, order, labels=labels, threads=threads, progress=progress)
-        return index
+        exact = as_choice("candidates", candidates, ("graph", "exact")) == "exact"
+        return index._insert(rows, ids, order, labels, threads, progress, exact)
 
     def add(
         self,
@@ -166,16 +171,26 @@ class HnswIndex(HnswSearch):
             If the callback returned False.
         """
         rows = as_matrix("vectors", vectors, self.dim)
+        self._insert(rows, ids, order, labels, threads, progress, exact=False)
+
+    def _insert(
+        self,
+        rows: Float32,
+        ids: ArrayLike | None,
+        order: str | ArrayLike,
+        labels: ArrayLike | None,
+        threads: int,
+        progress: Progress,
+        exact: bool,
+    ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
-        params = self._core.params()
         threads = as_threads(threads)
-        options = {
-            "seed": params["seed"],
-            "metric": params["metric"],
-            "threads": threads,
-            "progress": progress,
-        }
+        options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
-            self._core.add(rows, numbers, permutation, threads, callback)
+            if exact:
+                self._core = self._core.bulk_build(rows, numbers, permutation, threads, callback)
+            else:
+                self._core.add(rows, numbers, permutation, threads, callback)
         self._order = name
+        return self

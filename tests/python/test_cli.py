@@ -102,6 +102,7 @@ def test_benchmark_files_have_default_keys(files, capsys):
         ("lid base.fvecs -k 1", "k: expected 2.."),
         ("lid queries.npy --metric ip", "metric: expected 'l2' or 'cosine', got 'ip'"),
         ("demo --passages 1", "passages: expected at least"),
+        ("demo --task multivector --passages 1", "passages: expected at least"),
         ("demo --task cross-encoder --passages 1", "passages: expected at least"),
         ("demo --model x", "--model: expected with --task cross-encoder only"),
     ],
@@ -160,6 +161,17 @@ def test_demo_shows_the_main_job(capsys):
     assert [without_times(line) for line in again.splitlines()] == [
         without_times(line) for line in printed.splitlines()
     ]
+
+
+def test_demo_of_token_vectors(capsys, monkeypatch):
+    monkeypatch.setattr("whimbrel.demo_multi_vector._has_model", lambda: False)
+    assert run("demo --task multivector --passages 700") == 0
+    printed = capsys.readouterr().out
+    for text in ("700 passages", "a vector per word", "MiB with compressed", "recall@10", "read the lines"):
+        assert text in printed
+    assert max(map(len, printed.splitlines())) <= 110
+    row = next(line.split() for line in printed.splitlines() if line.split()[:1] == ["200"])
+    assert float(row[1]) >= 0.9
 
 
 def test_demo_of_a_cross_encoder_beats_its_first_stage(capsys):

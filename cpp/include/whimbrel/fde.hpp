@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/progress.hpp"
 #include "whimbrel/ragged_view.hpp"
@@ -61,7 +62,7 @@ struct FdeOutput {
 
 /// All random objects are drawn by the constructor. Encodings have the same bits for any thread count,
 /// instruction set and batch, and every method may be called from several threads at once.
-class FdeEncoder {
+class WHIMBREL_API FdeEncoder {
  public:
   /// @throws std::invalid_argument for a parameter out of range
   /// @throws std::length_error if r_reps * 2^k_sim * d_proj exceeds kMaxLength

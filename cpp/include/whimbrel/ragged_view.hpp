@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "whimbrel/matrix_view.hpp"
 
@@ -26,5 +27,10 @@ struct RaggedView {
     return {tokens.row(begin(i)), end(i) - begin(i), tokens.cols, tokens.stride};
   }
 };
+
+/// The check of a view at the door, for who hands it to code of his own first: offsets, then values. 0
+/// threads are all.
+/// @throws std::invalid_argument that begins with `name`; for values naming the first row that is not finite
+void check_ragged(std::string_view name, const RaggedView& sets, std::size_t threads);
 
 }  // namespace whimbrel

@@ -16,6 +16,8 @@ enum class RandomPurpose : std::uint64_t {
   kFdeSignProjection = 17,
   kFdeCountSketch = 18,
   kFdeFinalSketch = 19,
+  kLemurFeature = 24,
+  kQuantizerSample = 28,
   kCurAnchors = 32,
   kCurSoftmax = 33,
   kCurLeverage = 34,

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/parallel.hpp"
 #include "base/vectors.hpp"
 
 namespace whimbrel {
@@ -23,7 +24,7 @@ void check_offsets(std::string_view name, std::span<const std::int64_t> offsets,
 
 void check_ragged(std::string_view name, const RaggedView& sets, std::size_t threads) {
   check_offsets(name, sets.offsets, sets.tokens.rows);
-  check_finite(name, sets.tokens, threads);
+  check_finite(name, sets.tokens, resolve_threads(threads));
 }
 
 }  // namespace whimbrel

@@ -1,4 +1,4 @@
-// The checks of ragged sets at the door.
+// The check of offsets, apart from that of values (whimbrel/ragged_view.hpp).
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,5 @@ namespace whimbrel {
 
 /// @throws std::invalid_argument unless the offsets start at 0, never fall and end at `rows`
 void check_offsets(std::string_view name, std::span<const std::int64_t> offsets, std::size_t rows);
-
-/// Offsets, then values. @throws std::invalid_argument, for values naming the first row that is not finite
-void check_ragged(std::string_view name, const RaggedView& sets, std::size_t threads);
 
 }  // namespace whimbrel

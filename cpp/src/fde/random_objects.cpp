@@ -1,9 +1,11 @@
 #include "fde/random_objects.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "fde/google_stream.hpp"
 #include "fde/natural_log.hpp"
+#include "whimbrel/fde_random_objects.hpp"
 #include "whimbrel/random.hpp"
 
 namespace whimbrel {
@@ -93,6 +95,29 @@ CountSketch draw_final_sketch(const FdeParams& params, std::size_t length) {
   // The reference draws it from the words of repetition 0.
   if (params.mode == FdeMode::kGoogle) return google_sketch(google_seed(params, 0), length, params.d_final);
   return native_sketch(params.seed, RandomPurpose::kFdeFinalSketch, 0, length, params.d_final);
+}
+
+FdeRandomObjects draw_random_objects(const FdeParams& params) {
+  FdeRandomObjects objects;
+  objects.planes = draw_hyperplanes(params);
+  const auto append = [](auto& all, const auto& values) {
+    all.insert(all.end(), values.begin(), values.end());
+  };
+  for (std::uint32_t r = 0; r < params.r_reps; ++r) {
+    if (params.projection == FdeProjection::kSign) append(objects.signs, draw_signs(params, r));
+    if (params.projection == FdeProjection::kCountSketch) {
+      const CountSketch sketch = draw_sketch(params, r);
+      append(objects.bucket, sketch.bucket);
+      append(objects.negative, sketch.negative);
+    }
+  }
+  if (params.d_final > 0) {
+    CountSketch sketch =
+        draw_final_sketch(params, (std::size_t{params.r_reps} << params.k_sim) * params.d_proj);
+    objects.final_bucket = std::move(sketch.bucket);
+    objects.final_negative = std::move(sketch.negative);
+  }
+  return objects;
 }
 
 }  // namespace whimbrel

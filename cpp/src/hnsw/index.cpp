@@ -6,6 +6,7 @@
 
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
+#include "hnsw/bulk_build.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/insert.hpp"
 #include "hnsw/rows.hpp"
@@ -106,7 +107,19 @@ HnswIndex HnswIndex::build(MatrixView<const float> vectors, const HnswParams& pa
   return index;
 }
 
+HnswIndex HnswIndex::bulk_build(MatrixView<const float> vectors, const HnswParams& params,
+                                const AddOptions& options, const LevelLinker& link) {
+  HnswIndex index(vectors.cols, params);
+  index.add(vectors, options, &link);
+  return index;
+}
+
 void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) {
+  add(vectors, options, nullptr);
+}
+
+/// `link`: null, or how to link the rows of an empty index.
+void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link) {
   const auto start = std::chrono::steady_clock::now();
   const std::size_t threads = resolve_threads(options.threads);
   Graph& graph = impl_->graph;
@@ -124,8 +137,12 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) 
   try {
     ProgressMeter meter(options.progress, vectors.rows);
     append_rows(graph, first, vectors, threads);
-    insert_rows(graph, first, options.order, threads, meter);
-    meter.finish();
+    if (link != nullptr) {
+      bulk_link(graph, vectors, options.order, threads, *link, meter);
+      meter.finish();
+    } else {
+      insert_rows(graph, first, options.order, threads, meter);
+    }
   } catch (...) {
     drop_rows(graph, first, first_upper);
     impl_->ids.truncate(first, ids_were_explicit);

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "base/bfloat16.hpp"
 #include "hnsw/graph.hpp"
+#include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
 
@@ -51,6 +53,41 @@ struct Points {
       found += out[i] < bound;
     }
     return found;
+  }
+};
+
+/// Codes of a product quantizer. A query is a table: 256 distances for each group of coordinates that counts.
+template <>
+struct Points<std::uint8_t> {
+  kernels::RowBlocks<std::uint8_t> rows;
+  std::span<const std::uint32_t> groups;
+
+  Points(const BlockRows<std::uint8_t>& rows_, std::span<const std::uint32_t> groups_)
+      : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, groups(groups_) {}
+
+  void distances(const float* table, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept;
+  std::size_t distances_below(const float* table, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const noexcept;
+};
+
+/// Rows in the caller's order of coordinates, measured in canonical arithmetic: what is chosen among them is
+/// the same on every instruction set and device.
+struct CanonicalPoints {
+  MatrixView<const float> rows;
+  kernels::PairKernel kernel;
+  std::size_t dim;
+
+  CanonicalPoints(MatrixView<const float> rows_, Metric metric)
+      : rows(rows_),
+        kernel(kernels::metric_kernels(kernels::active_table(), metric).canonical),
+        dim(rows_.cols) {}
+
+  const float* query(std::uint32_t node, float*) const noexcept { return rows.row(node); }
+  void prefetch(std::uint32_t node) const noexcept {
+    for (std::size_t j = 0; j < dim; j += kCacheLine / sizeof(float)) __builtin_prefetch(rows.row(node) + j);
+  }
+  void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+    for (std::size_t i = 0; i < n; ++i) out[i] = kernel(query, rows.row(nodes[i]), dim);
   }
 };
 

@@ -65,5 +65,6 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
 
 template class GraphSearch<float>;
 template class GraphSearch<kernels::Bf16>;
+template class GraphSearch<std::uint8_t>;
 
 }  // namespace whimbrel

@@ -155,33 +155,35 @@ std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, R
 }
 
 constexpr std::size_t kPanelAhead = 32;  // steps; 2 to 5 % of the tile rate at d = 384
-static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols);
+static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols && kTileVecs <= kMaxTileVecs);
 
+template <std::size_t kVecs>
 void tile(const float* rows, std::size_t stride, const float* panel, std::size_t depth, bool accumulate,
           float* out) {
+  constexpr std::size_t kCols = kVecs * kWidth;
   const float* row[kTileRows];
   for (std::size_t r = 0; r < kTileRows; ++r) row[r] = rows + r * stride;
-  Vec acc[kTileRows][kTileVecs] = {};
+  Vec acc[kTileRows][kVecs] = {};
   for (std::size_t k = 0; k < depth; ++k) {
-    Vec q[kTileVecs];
+    Vec q[kVecs];
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kTileVecs; ++v) {
-      const float* p = panel + k * kTileCols + v * kWidth;
+    for (std::size_t v = 0; v < kVecs; ++v) {
+      const float* p = panel + k * kCols + v * kWidth;
       q[v] = load(p);
-      prefetch(p + kPanelAhead * kTileCols);  // the panel streams from the second-level cache
+      prefetch(p + kPanelAhead * kCols);  // the panel streams from the second-level cache
     }
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < kTileRows; ++r) {
       const Vec x = broadcast(row[r][k]);
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kTileVecs; ++v) acc[r][v] = fma(x, q[v], acc[r][v]);
+      for (std::size_t v = 0; v < kVecs; ++v) acc[r][v] = fma(x, q[v], acc[r][v]);
     }
   }
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < kTileRows; ++r)
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kTileVecs; ++v) {
-      float* p = out + r * kTileCols + v * kWidth;
+    for (std::size_t v = 0; v < kVecs; ++v) {
+      float* p = out + r * kCols + v * kWidth;
       store(p, accumulate ? load(p) + acc[r][v] : acc[r][v]);
     }
 }
@@ -194,6 +196,49 @@ std::uint64_t select(const float* products, std::size_t n, float bias, float sca
   if (mask != 0)
     for (std::size_t c = 0; c < n; c += kWidth) store(scores + c, bias - scale * load(products + c));
   return mask;
+}
+
+void best_rows(const float* products, std::size_t rows, std::size_t cols, float* best, float* second,
+               std::uint32_t* row) {
+  for (std::size_t c = 0; c < cols; c += kWidth) {
+    const float* p = products + c;
+    Vec b = load(p), s = broadcast(-__builtin_inff());
+    Index at{};
+    for (std::size_t r = 1; r < rows; ++r) {
+      const Vec x = load(p + r * cols);
+      const auto greater = x > b;
+      const Vec lower = greater ? b : x;
+      at = greater ? static_cast<std::uint32_t>(r) - Index{} : at;
+      s = lower > s ? lower : s;
+      b = greater ? x : b;
+    }
+    store(best + c, b);
+    store(second + c, s);
+    store(row + c, at);
+  }
+}
+
+float norm_bound(const float* rows, std::size_t n, std::size_t stride, std::size_t d) {
+  Vec bound{}, sum{};
+  for (std::size_t r = 0; r < n; ++r) {
+    const float* x = rows + r * stride;
+    Vec even{}, odd{};
+    std::size_t i = 0;
+    for (; i + 2 * kWidth <= d; i += 2 * kWidth) {
+      const Vec a = load(x + i), b = load(x + i + kWidth);
+      even = fma(a, a, even);
+      odd = fma(b, b, odd);
+    }
+    for (; i < d; i += kWidth) {
+      const Vec a = d - i >= kWidth ? load(x + i) : load_partial(x + i, d - i);
+      even = fma(a, a, even);
+    }
+    const Vec total = even + odd;
+    bound = total > bound ? total : bound;
+    sum = sum + total;  // a maximum may drop a NaN, a sum keeps it
+  }
+  const float kept = fold(sum) * 0;
+  return fold(bound) + kept;
 }
 
 /// kRows independent rows hide the latency of the adds and of the folds. The rows after them are fetched
@@ -334,15 +379,19 @@ const KernelTable kTable = {
     l2_ids_below,
     kTileRows,
     kTileCols,
-    tile,
+    tile<kTileVecs>,
     select,
+    kWidth,
+    {tile<1>, tile<2>, tile<kTileVecs>},
+    best_rows,
+    norm_bound,
+    widen_f16,
+    widen_i8,
     kMatrixUnit,
     &kEncoding,
     dot_rows<float>,
     dot_rows<Half>,
     dot_rows<std::int8_t>,
-    widen_f16,
-    widen_i8,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

@@ -76,6 +76,13 @@ constexpr std::size_t matrix_unit_offset(const MatrixUnit& unit, std::size_t col
   return block * unit.depth * 16 + k % unit.depth / 2 * 32 + column % 16 * 2 + k % 2;
 }
 
+/// For each column of rows x cols products (cols a multiple of the width), rows > 0: the largest product, the
+/// first row that has it, and the largest of the others (-inf if there are none). Products are not NaN.
+using BestRowsKernel = void (*)(const float* products, std::size_t rows, std::size_t cols, float* best,
+                                float* second, std::uint32_t* row);
+/// An upper bound of the squared norms of n rows, up to rounding, and rarely more than twice the largest; NaN
+/// if a value is not finite or a square overflows.
+using NormBoundKernel = float (*)(const float* rows, std::size_t n, std::size_t stride, std::size_t d);
 /// out[i] = inner product of the query with row i of n rows that stand one after another, `stride` elements
 /// apart, in canonical form: the bits that ip.canonical gives, negated, for the row widened to float. For
 /// passes over all rows, which run at the speed of memory.
@@ -85,6 +92,9 @@ using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows,
 /// Finite float16 and scaled int8 to float: the same bits on every ISA.
 using WidenF16Kernel = void (*)(const std::uint16_t* codes, std::size_t n, float* out);
 using WidenI8Kernel = void (*)(const std::int8_t* codes, float scale, std::size_t n, float* out);
+
+/// The most registers that a tile is wide.
+inline constexpr std::size_t kMaxTileVecs = 3;
 
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
@@ -127,13 +137,17 @@ struct KernelTable {
   std::size_t tile_cols;
   TileKernel tile;
   SelectKernel select;
+  std::size_t width;               // floats in a register
+  TileKernel tiles[kMaxTileVecs];  // tiles[v - 1] has v * width columns, as long as that is up to tile_cols
+  BestRowsKernel best_rows;
+  NormBoundKernel norm_bound;
+  WidenF16Kernel widen_f16;
+  WidenI8Kernel widen_i8;
   MatrixUnit matrix;
   const EncodingKernels* encoding;
   DotRowsKernel<float> dot_rows;
   DotRowsKernel<Half> dot_rows_f16;
   DotRowsKernel<std::int8_t> dot_rows_i8;
-  WidenF16Kernel widen_f16;
-  WidenI8Kernel widen_i8;
 };
 
 /// The largest tile of any ISA or matrix unit, for buffers on the stack.

@@ -27,10 +27,15 @@ constexpr std::size_t kWidth = 4;
 #endif
 
 typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
+/// A row number beside each lane.
+typedef std::uint32_t Index __attribute__((vector_size(kWidth * sizeof(float))));
+typedef std::uint32_t UnalignedIndex
+    __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+inline void store(std::uint32_t* p, Index v) { *reinterpret_cast<UnalignedIndex*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 
 /// bfloat16 to float: the bits are the upper half.
