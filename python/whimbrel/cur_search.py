@@ -36,7 +36,7 @@ def cur_search(
         too.
     graph : HnswIndex, optional
         Of ``cur.item_vectors()``, with metric "ip": a round then costs a search of the graph and not a pass
-        over all items, which pays from some hundred thousand items on. Without a first stage.
+        over all items. Without a first stage.
     split : float
         Share of the budget for the rounds, above 0 and at most 1; the rest is spent at once on the highest
         predictions. ``rounds=1, split=0.5`` is ANNCUR.
