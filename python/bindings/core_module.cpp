@@ -40,4 +40,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   whimbrel::python::register_hnsw(m);
   whimbrel::python::register_maxsim(m);
   whimbrel::python::register_multi_vector_index(m);
+  whimbrel::python::register_cur(m);
 }

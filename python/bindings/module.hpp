@@ -9,6 +9,7 @@ namespace py = pybind11;
 
 namespace whimbrel::python {
 
+void register_cur(py::module_& m);
 void register_exact(py::module_& m);
 void register_fde(py::module_& m);
 void register_hnsw(py::module_& m);

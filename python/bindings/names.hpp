@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "whimbrel/cur.hpp"
+#include "whimbrel/cur_search.hpp"
 #include "whimbrel/fde.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
@@ -56,6 +58,34 @@ inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "mom") return LidEstimator::kMoments;
   throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" +
                               name + "'");
+}
+
+inline CurStorage cur_storage_from_name(const std::string& name) {
+  if (name == "f32") return CurStorage::kFloat32;
+  if (name == "f16") return CurStorage::kFloat16;
+  if (name == "int8") return CurStorage::kInt8;
+  throw std::invalid_argument("storage: expected 'f32', 'f16' or 'int8', got '" + name + "'");
+}
+
+inline const char* cur_storage_name(CurStorage storage) {
+  return storage == CurStorage::kFloat32 ? "f32" : storage == CurStorage::kFloat16 ? "f16" : "int8";
+}
+
+inline AnchorRule anchor_rule_from_name(const std::string& name) {
+  if (name == "random") return AnchorRule::kRandom;
+  if (name == "top") return AnchorRule::kTop;
+  if (name == "kmeans") return AnchorRule::kKMeans;
+  if (name == "leverage") return AnchorRule::kLeverage;
+  if (name == "l2_greedy") return AnchorRule::kL2Greedy;
+  throw std::invalid_argument("rule: expected 'random', 'top', 'kmeans', 'leverage' or 'l2_greedy', got '" +
+                              name + "'");
+}
+
+inline CurRule cur_rule_from_name(const std::string& name) {
+  if (name == "top_k") return CurRule::kTopK;
+  if (name == "softmax") return CurRule::kSoftmax;
+  if (name == "uncertainty") return CurRule::kUncertainty;
+  throw std::invalid_argument("rule: expected 'top_k', 'softmax' or 'uncertainty', got '" + name + "'");
 }
 
 inline FdeProjection projection_from_name(const std::string& name) {

@@ -6,6 +6,7 @@ core.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, TypeAlias
 
@@ -25,7 +26,9 @@ __all__ = [
     "as_int",
     "as_int_vector",
     "as_matrix",
+    "as_mu",
     "as_queries",
+    "as_scores",
     "as_threads",
     "as_values",
     "check_finite",
@@ -161,3 +164,20 @@ def as_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
         expected = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return value
+
+
+def as_scores(name: str, values: ArrayLike) -> Float32:
+    """Scores, a row per query: (q, n) float32 in C order; either may be 0."""
+    array = as_array(name, values)
+    if array.ndim != 2:
+        raise ValueError(f"{name}: expected shape (q, n), got {array.shape}")
+    return as_float32(array)
+
+
+def as_mu(mu: float | None) -> float:
+    """Return the ridge parameter for the core: negative to choose it."""
+    if mu is None:
+        return -1.0
+    if not (isinstance(mu, (int, float, np.floating)) and math.isfinite(mu) and mu >= 0):
+        raise ValueError(f"mu: expected a finite number of at least 0, got {mu!r}")
+    return float(mu)

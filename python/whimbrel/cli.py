@@ -85,7 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = subparsers.add_parser("demo", help="the main job on the documentation of the installed Python")
     command.set_defaults(run=commands.demo)
-    command.add_argument("--task", choices=("order", "multivector"), default="order", help="which job")
+    command.add_argument(
+        "--task", choices=("order", "multivector", "cross-encoder"), default="order", help="which job"
+    )
+    command.add_argument("--model", help="CrossEncoder of sentence-transformers, for --task cross-encoder")
     command.add_argument("--passages", type=int, default=15_000, help="at most so many")
     command.add_argument("--threads", type=int, default=0, help="0: all")
 

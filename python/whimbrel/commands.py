@@ -111,7 +111,14 @@ def lid(args: Namespace) -> None:
 
 def demo(args: Namespace) -> None:
     """Run the main job on the documentation of the installed Python."""
-    # A command of its own size, with imports nobody else needs.
+    # Commands of their own size, with imports nobody else needs.
+    if args.task == "cross-encoder":
+        from .demo_cross_encoder import run_cross_encoder_demo
+
+        run_cross_encoder_demo(args.passages, args.threads, args.model)
+        return
+    if args.model is not None:
+        raise ValueError("--model: expected with --task cross-encoder only")
     if args.task == "multivector":
         from .demo_multi_vector import run_demo
     else:

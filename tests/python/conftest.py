@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,60 @@ def run_python(tmp_path):
         return done.stdout
 
     return run
+
+
+def xxh64(data):
+    """XXH64 with seed 0, to give altered files their right checksum."""
+    mask = 2**64 - 1
+    p1, p2, p3, p4, p5 = (
+        0x9E3779B185EBCA87,
+        0xC2B2AE3D27D4EB4F,
+        0x165667B19E3779F9,
+        0x85EBCA77C2B2AE63,
+        0x27D4EB2F165667C5,
+    )
+
+    def rotate(x, r):
+        return (x << r | x >> (64 - r)) & mask
+
+    def mix(lane, word):
+        return rotate(lane + word * p2 & mask, 31) * p1 & mask
+
+    words = [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)]
+    assert len(data) % 32 == 0  # sections are padded
+    lanes = [p1 + p2 & mask, p2, 0, -p1 & mask]
+    for i, word in enumerate(words):
+        lanes[i % 4] = mix(lanes[i % 4], word)
+    h = sum(rotate(lane, r) for lane, r in zip(lanes, (1, 7, 12, 18), strict=True)) & mask
+    if data:
+        for lane in lanes:
+            h = ((h ^ mix(0, lane)) * p1 + p4) & mask
+    else:
+        h = p5
+    h = h + len(data) & mask
+    h = (h ^ h >> 33) * p2 & mask
+    h = (h ^ h >> 29) * p3 & mask
+    return h ^ h >> 32
+
+
+@pytest.fixture
+def forge():
+    """Alter bytes of a section of a saved file, and make all checksums right again."""
+
+    def altered(saved, tag, offset, data):
+        out = bytearray(saved)
+        (n_sections,) = struct.unpack_from("<I", out, 20)
+        for row in range(64, 64 + 32 * n_sections, 32):
+            name, _, start, length, _ = struct.unpack_from("<4sIQQQ", out, row)
+            if name == tag:
+                out[start + offset : start + offset + len(data)] = data
+                struct.pack_into(
+                    "<Q", out, row + 24, xxh64(bytes(out[start : start + -(-length // 64) * 64]))
+                )
+        struct.pack_into("<Q", out, 56, 0)
+        table = 64 + -(-32 * n_sections // 64) * 64
+        struct.pack_into("<Q", out, 56, xxh64(bytes(out[:table])))
+        assert out != saved
+        return bytes(out)
+
+    return altered

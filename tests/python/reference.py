@@ -126,3 +126,30 @@ def link_level(between, ef, M, capacity, fill):
         else [row for _, row in select_neighbors(sorted(links), between, capacity, capacity if fill else 0)]
         for links in lists
     ]
+
+
+def cur_scores(anchor_scores, item_ids, c, mu=0.0, center=True):
+    """Scores of all items by ridge regression on the anchor queries' scores, rank by pinv where mu is 0."""
+    R = np.asarray(anchor_scores, np.float64)
+    mean = R.mean(axis=0) * center
+    X, c = R - mean, np.asarray(c, np.float64) - mean[item_ids]
+    A = X[:, item_ids]  # (k_q, m)
+    if mu == 0:
+        return c @ np.linalg.pinv(A, rcond=1e-10) @ X + mean
+    return np.linalg.solve(A @ A.T + mu * np.eye(len(A)), A @ c) @ X + mean
+
+
+def l2_greedy(X, count):
+    """Rows of X chosen by the drop of the squared error of reconstructing all rows, and their gains."""
+    G = np.asarray(X, np.float64) @ np.asarray(X, np.float64).T
+    chosen, gains = [], []
+    for _ in range(count):
+        diagonal = np.diag(G)
+        tiny = 1e-10 * np.mean(X**2)
+        gain = np.where(diagonal > tiny, (G**2).sum(axis=0) / np.maximum(diagonal, 1e-300), -1)
+        gain[chosen] = -1
+        j = int(np.argmax(gain > gain.max() * (1 - 1e-9)))
+        chosen.append(j)
+        gains.append(gain)
+        G = G - np.outer(G[:, j], G[:, j]) / G[j, j]
+    return chosen, gains

@@ -18,6 +18,11 @@ enum class RandomPurpose : std::uint64_t {
   kFdeFinalSketch = 19,
   kLemurFeature = 24,
   kQuantizerSample = 28,
+  kCurAnchors = 32,
+  kCurSoftmax = 33,
+  kCurLeverage = 34,
+  kCurClusters = 35,
+  kCurStart = 36,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

@@ -29,9 +29,9 @@
 
 #include "base/memory.hpp"
 #include "base/parallel.hpp"
+#include "base/product_tiles.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
-#include "exact/product_tiles.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {

@@ -241,6 +241,49 @@ float norm_bound(const float* rows, std::size_t n, std::size_t stride, std::size
   return fold(bound) + kept;
 }
 
+/// kRows independent rows hide the latency of the adds and of the folds. The rows after them are fetched
+/// meanwhile: the processor's own prefetching stops at every page, which is one or two rows.
+template <std::size_t kRows, class T>
+inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, float* out) {
+  Vec lane[kRows][kLaneVecs] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRows; ++r)
+      for (std::size_t line = 0; line < kLanes; line += kPerLine<T>)
+        prefetch(rows + (kRows + r) * stride + i + line);
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < kLaneVecs; ++v) {
+      const Vec q = load(query + i + v * kWidth);
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < kRows; ++r)
+        lane[r][v] = Ip::plain(lane[r][v], load(rows + r * stride + i + v * kWidth), q);
+    }
+  }
+  for (std::size_t v = 0; i < d; ++v, i += kWidth)
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const T* x = rows + r * stride + i;
+      lane[r][v] = d - i >= kWidth
+                       ? Ip::plain(lane[r][v], load(x), load(query + i))
+                       : Ip::plain(lane[r][v], load_partial(x, d - i), load_partial(query + i, d - i));
+    }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t half = kLaneVecs / 2; half > 0; half /= 2)
+      for (std::size_t v = 0; v < half; ++v) lane[r][v] = lane[r][v] + lane[r][v + half];
+    out[r] = fold(lane[r][0]);
+  }
+}
+
+template <class T>
+void dot_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, std::size_t n,
+              float* out) {
+  // Accumulators must fit the registers: 8 of 32 with AVX-512, 8 of 16 with AVX2; with SSE one row has 8.
+  constexpr std::size_t kRows = kLaneVecs <= 2 ? 4 : kLaneVecs <= 4 ? 2 : 1;
+  std::size_t i = 0;
+  for (; i + kRows <= n; i += kRows) dot_some_rows<kRows>(query, d, rows + i * stride, stride, out + i);
+  for (; i < n; ++i) dot_some_rows<1>(query, d, rows + i * stride, stride, out + i);
+}
+
 void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
   std::size_t i = 0;
 #if defined(__AVX512F__)
@@ -346,6 +389,9 @@ const KernelTable kTable = {
     widen_i8,
     kMatrixUnit,
     &kEncoding,
+    dot_rows<float>,
+    dot_rows<Half>,
+    dot_rows<std::int8_t>,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

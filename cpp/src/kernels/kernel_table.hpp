@@ -10,6 +10,11 @@ namespace whimbrel::kernels {
 /// The upper half of a float32 (bfloat16): the same range, 8 significant bits. Half the bytes to fetch.
 using Bf16 = std::uint16_t;
 
+/// An IEEE 754 half (float16). Its own type: bfloat16 has the same size and another meaning.
+struct Half {
+  std::uint16_t bits;
+};
+
 /// Rows kept in equally sized blocks: row i starts at blocks[i >> shift] + (i & mask) * stride.
 template <class T>
 struct RowBlocks {
@@ -78,6 +83,12 @@ using BestRowsKernel = void (*)(const float* products, std::size_t rows, std::si
 /// An upper bound of the squared norms of n rows, up to rounding, and rarely more than twice the largest; NaN
 /// if a value is not finite or a square overflows.
 using NormBoundKernel = float (*)(const float* rows, std::size_t n, std::size_t stride, std::size_t d);
+/// out[i] = inner product of the query with row i of n rows that stand one after another, `stride` elements
+/// apart, in canonical form: the bits that ip.canonical gives, negated, for the row widened to float. For
+/// passes over all rows, which run at the speed of memory.
+template <class T>
+using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows, std::size_t stride,
+                               std::size_t n, float* out);
 /// Finite float16 and scaled int8 to float: the same bits on every ISA.
 using WidenF16Kernel = void (*)(const std::uint16_t* codes, std::size_t n, float* out);
 using WidenI8Kernel = void (*)(const std::int8_t* codes, float scale, std::size_t n, float* out);
@@ -138,6 +149,9 @@ struct KernelTable {
   WidenI8Kernel widen_i8;
   MatrixUnit matrix;
   const EncodingKernels* encoding;
+  DotRowsKernel<float> dot_rows;
+  DotRowsKernel<Half> dot_rows_f16;
+  DotRowsKernel<std::int8_t> dot_rows_i8;
 };
 
 /// The largest tile of any ISA or matrix unit, for buffers on the stack.
