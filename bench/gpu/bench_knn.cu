@@ -39,13 +39,13 @@ __device__ float bell(unsigned long long i) {
 }
 
 /// Around `n_centers` centers, or around the origin where that is 0.
-__global__ void draw(float* out, std::size_t n, std::size_t dim, unsigned long long seed,
-                     unsigned n_centers) {
+__global__ void draw(float* out, std::size_t n, std::size_t dim, unsigned long long seed, unsigned n_centers,
+                     float radius) {
   for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < n * dim;
        i += std::size_t{gridDim.x} * blockDim.x) {
     float x = bell((seed << 40) + i);
     if (n_centers > 0)
-      x = 0.5f * x + bell((99ull << 40) + hashed(i / dim + (seed << 40)) % n_centers * dim + i % dim);
+      x = radius * x + bell((99ull << 40) + hashed(i / dim + (seed << 40)) % n_centers * dim + i % dim);
     out[i] = x;
   }
 }
@@ -74,9 +74,10 @@ double median_ms(const std::function<void()>& run) {
 struct Vectors {
   DeviceBuffer buffer;
   DeviceRows rows;
-  Vectors(std::size_t n, std::size_t dim, unsigned long long seed, unsigned n_centers = 0)
+  Vectors(std::size_t n, std::size_t dim, unsigned long long seed, unsigned n_centers = 0,
+          float radius = 0.5f)
       : buffer(n * dim * sizeof(float)), rows(buffer.data(), ElementType::kF32, n, dim, dim) {
-    draw<<<2048, 256>>>(buffer.data<float>(), n, dim, seed, n_centers);
+    draw<<<2048, 256>>>(buffer.data<float>(), n, dim, seed, n_centers, radius);
     check(cudaDeviceSynchronize(), "drawing vectors");
   }
 };
@@ -105,6 +106,30 @@ void bench_search(const char* name, const DeviceMatrix& data, const DeviceRows& 
       s.certified, queries.rows, static_cast<double>(s.candidates) / static_cast<double>(queries.rows),
       static_cast<double>(workspace.bytes()) * 1e-6);
   std::fflush(stdout);
+}
+
+/// The time of a search that the host has recorded before: without the host's share.
+void bench_recorded(const DeviceMatrix& data, const DeviceRows& queries, const KnnOptions& options) {
+  const std::size_t n = queries.rows * options.k;
+  const DeviceBuffer ids(n * 8), distances(n * 4),
+      workspace(knn_workspace_bytes(data, queries.rows, options));
+  cudaStream_t stream = nullptr;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t recorded = nullptr;
+  check(cudaStreamCreate(&stream), "cudaStreamCreate");
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  check(launch_knn(data, queries, options, ids.data<std::int64_t>(), distances.data<float>(), nullptr,
+                   workspace.data(), workspace.bytes(), stream),
+        "launch_knn");
+  check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+  check(cudaGraphInstantiate(&recorded, graph, 0), "cudaGraphInstantiate");
+  const double ms = median_ms([&] { check(cudaGraphLaunch(recorded, nullptr), "cudaGraphLaunch"); });
+  std::printf("recorded              n %8zu d %4zu q %7zu k %4zu: %9.3f ms\n", data.rows().rows,
+              data.rows().cols, queries.rows, options.k, ms);
+  std::fflush(stdout);
+  check(cudaGraphExecDestroy(recorded), "cudaGraphExecDestroy");
+  check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  check(cudaStreamDestroy(stream), "cudaStreamDestroy");
 }
 
 /// One chunk, by stage; `change` alters the plan.
@@ -173,8 +198,7 @@ void variants(std::size_t dim, bool hopper) {
   if (dim <= 256) kernels.push_back({ScanKernel::kResident, "resident"});
   if (hopper) {
     kernels = {{ScanKernel::kHopperStreamed, "hopper stream"}};
-    if (dim <= 256) kernels.push_back({ScanKernel::kHopperFree, "hopper free"});
-    if (dim <= 256) kernels.push_back({ScanKernel::kHopperResident, "hopper turns"});
+    if (dim <= 256) kernels.push_back({ScanKernel::kHopperResident, "hopper resident"});
   }
   for (const auto& [kernel, name] : kernels)
     for (const unsigned group : {16u, 4u}) {
@@ -207,6 +231,7 @@ void searches(std::size_t dim) {
   bench_search("fast", data, queries.rows, {.k = 10, .precision = KnnPrecision::kFast});
   for (const std::size_t q : {1u, 8u, 64u, 256u})
     for (const std::size_t k : {10u, 100u}) bench_search("few", data, queries.rows.slice(0, q), {.k = k});
+  for (const std::size_t q : {1u, 64u}) bench_recorded(data, queries.rows.slice(0, q), {.k = 10});
   for (const std::size_t q : {1u, 64u, 256u})
     bench_stages(data, queries.rows.slice(0, q), {.k = 10}, [](ScanPlan&) {}, "few");
   const DeviceMatrix cosine(rows.rows, Metric::kCosine, nullptr);
@@ -218,6 +243,14 @@ void graph(std::size_t n, std::size_t dim) {
   const DeviceMatrix data(rows.rows, Metric::kL2, nullptr);
   bench_search("graph", data, rows.rows, {.k = 10, .scope = KnnScope::kOthers});
   bench_search("earlier", data, rows.rows, {.k = 10, .scope = KnnScope::kEarlier});
+}
+
+/// Clusters so tight that fp16 cannot tell their members apart: every query is scanned in full.
+void hard() {
+  const Vectors rows(1000000, 128, 1, 100, 1e-4f), queries(1000, 128, 2, 100, 1e-4f);
+  const DeviceMatrix data(rows.rows, Metric::kL2, nullptr);
+  for (const std::size_t q : {1u, 100u, 1000u})
+    bench_search("hard", data, queries.rows.slice(0, q), {.k = 10});
 }
 
 void copy_bandwidth() {
@@ -249,6 +282,7 @@ int run(int argc, char** argv) {
     for (const std::size_t dim : dims) searches(dim);
   if (what == "--graph" || what == "all")
     graph(argc > 2 ? static_cast<std::size_t>(std::stoul(argv[2])) : 300000, 128);
+  if (what == "--hard" || what == "all") hard();
   return 0;
 }
 

@@ -21,7 +21,6 @@ enum class ScanKernel : std::uint8_t {
   kSmall,           ///< 128 x 128: for devices with less than 164 KB of shared memory
   kHopperResident,  ///< as kResident, with the matrix unit of Hopper
   kHopperStreamed,
-  kHopperFree,    ///< kHopperResident without turns
   kHopperNarrow,  ///< 64 x 256: few queries
 };
 

@@ -2,8 +2,8 @@
 //
 // One warp copies; two warpgroups of 128 threads multiply, 128 queries each against the same 128 rows, and
 // take minima. What is copied lies in memory as the unit wants it (scan_layout.hpp), so a copy is a run of
-// bytes and needs no tensor map. Where the queries of an item fit into shared memory they stay there, and the
-// warpgroups take turns: one multiplies while the other takes minima.
+// bytes and needs no tensor map. Where the queries of an item fit into shared memory they stay there. The
+// warpgroups share nothing but the ring of stages, so that one can multiply while the other takes minima.
 #include <limits>
 
 #include "launch.cuh"
@@ -116,7 +116,7 @@ __device__ void copy_items(const ScanTask& task, unsigned shared, unsigned resid
 template <class S>
 using Sums = float[S::kTilesM][64];
 
-template <class S, bool kTurns, unsigned kGroup>
+template <class S, unsigned kGroup>
 __device__ void multiply_items(const ScanTask& task, const unsigned char* shared_bytes, unsigned shared,
                                unsigned resident, const Barriers& barriers, unsigned stages) {
   const unsigned consumer = threadIdx.x / kGroupThreads - 1;
@@ -127,7 +127,6 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
   const unsigned n_items = task.items_per_query_tile * task.query_tiles;
   Ring ring{stages};
   unsigned queries_parity = 0;
-  if (kTurns && consumer == 1) named_arrive(1, kConsumers * kGroupThreads);  // the first turn is the other's
 
   for (unsigned number = blockIdx.x; number < n_items; number += gridDim.x) {
     const ScanItem item(task, number);
@@ -154,7 +153,6 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
           sums[m][4 * n + 1] = sums[m][4 * n + 3] = b.y;
         }
       }
-      if (kTurns) named_sync(1 + consumer, kConsumers * kGroupThreads);
       unsigned last_stage = 0;
       for (unsigned k = 0; k < task.steps; ++k) {
         if (k > 0) barrier_wait(barriers.full(ring.stage), ring.parity);
@@ -181,7 +179,6 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
         last_stage = ring.stage;
         ring.advance();
       }
-      if (kTurns) named_arrive(2 - consumer, kConsumers * kGroupThreads);
       unit_wait<0>();
 #pragma unroll
       for (unsigned m = 0; m < S::kTilesM; ++m) hold(sums[m]);
@@ -236,11 +233,9 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
       }
     }
   }
-  // The last turn given to the first warpgroup has no taker: take it, so that the barrier is left as it was.
-  if (kTurns && consumer == 0) named_sync(1, kConsumers * kGroupThreads);
 }
 
-template <class S, bool kTurns, unsigned kGroup>
+template <class S, unsigned kGroup>
 __global__ void __launch_bounds__(kThreads, 1)
     scan_hopper(const __grid_constant__ ScanTask task, const unsigned stages) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -265,14 +260,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (threadIdx.x == 0) copy_items<S>(task, shared, resident, barriers, stages);
   } else {
     registers_up<kMultiplyRegisters>();
-    multiply_items<S, kTurns, kGroup>(task, shared_bytes, shared, resident, barriers, stages);
+    multiply_items<S, kGroup>(task, shared_bytes, shared, resident, barriers, stages);
   }
 #endif
 }
 
-template <class S, bool kTurns, unsigned kGroup>
+template <class S, unsigned kGroup>
 cudaError_t launch(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream) {
-  const auto kernel = scan_hopper<S, kTurns, kGroup>;
+  const auto kernel = scan_hopper<S, kGroup>;
   const std::size_t stages = S::stages(task.steps, shared);
   const std::size_t bytes = S::shared_bytes(stages, task.steps);
   cudaError_t code =
@@ -299,7 +294,7 @@ bool hopper_available(int device) {
   if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess || major != 9)
     return false;
   // A binary without sm_90a code would run an empty kernel compiled from PTX.
-  return cudaFuncGetAttributes(&attributes, scan_hopper<Wide, true, 16>) == cudaSuccess &&
+  return cudaFuncGetAttributes(&attributes, scan_hopper<Wide, 16>) == cudaSuccess &&
          attributes.ptxVersion >= 90;
 }
 
@@ -324,21 +319,14 @@ cudaError_t launch_hopper_scan(const ScanTask& task, std::size_t shared, int dev
   const bool fours = task.plan.group == 4;
   switch (task.plan.kernel) {
     case ScanKernel::kHopperNarrow:
-      return launch<Narrow, false, 4>(task, shared, device, stream);
+      return launch<Narrow, 4>(task, shared, device, stream);
     case ScanKernel::kHopperStreamed:
-      return fours ? launch<Streamed, false, 4>(task, shared, device, stream)
-                   : launch<Streamed, false, 16>(task, shared, device, stream);
+      return fours ? launch<Streamed, 4>(task, shared, device, stream)
+                   : launch<Streamed, 16>(task, shared, device, stream);
     default:
-      break;
+      return fours ? launch<Wide, 4>(task, shared, device, stream)
+                   : launch<Wide, 16>(task, shared, device, stream);
   }
-  // Turns let one warpgroup be a tile ahead, which takes stages for two tiles.
-  const bool turns = task.plan.kernel == ScanKernel::kHopperResident &&
-                     Wide::stages(task.steps, shared) >= 2 * task.steps + 1;
-  if (turns)
-    return fours ? launch<Wide, true, 4>(task, shared, device, stream)
-                 : launch<Wide, true, 16>(task, shared, device, stream);
-  return fours ? launch<Wide, false, 4>(task, shared, device, stream)
-               : launch<Wide, false, 16>(task, shared, device, stream);
 }
 
 }  // namespace whimbrel::cuda

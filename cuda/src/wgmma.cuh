@@ -48,14 +48,6 @@ __device__ inline void copy_bulk(unsigned to, const void* from, unsigned bytes, 
       : "memory");
 }
 
-/// Barriers of the block by number, for `threads` threads.
-__device__ inline void named_sync(unsigned number, unsigned threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
-}
-__device__ inline void named_arrive(unsigned number, unsigned threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
-}
-
 // --- the matrix unit ---------------------------------------------------------------------------------------
 
 /// Descriptor of an operand in shared memory: rows of 128 bytes, 128-byte swizzle, the next 8 rows 1024 bytes

@@ -173,9 +173,8 @@ TEST_CASE("the scan's minima are those of the scores: Hopper") {
     return;
   }
   SUBCASE("streamed") { check_kernel(ScanKernel::kHopperStreamed, 384); }
-  SUBCASE("free") { check_kernel(ScanKernel::kHopperFree, 200); }
   SUBCASE("narrow") { check_kernel(ScanKernel::kHopperNarrow, 384); }
-  SUBCASE("turns") { check_kernel(ScanKernel::kHopperResident, 200); }
+  SUBCASE("resident") { check_kernel(ScanKernel::kHopperResident, 200); }
 }
 
 }  // namespace
