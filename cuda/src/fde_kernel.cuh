@@ -269,7 +269,7 @@ class SetEncoder {
     const T* x = tokens() + token * job_.stride;
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
-#pragma unroll 4
+#pragma unroll 2
     for (unsigned i = lane(); i < job_.dim; i += kLanes) {
       float value = TokenOperand<T>::widen(x + i, 1.0f);
       if (job_.tables.center != nullptr) value = __fsub_rn(value, __ldg(job_.tables.center + i));
