@@ -47,7 +47,7 @@ class SetEncoder {
       advance(next);
       if (next.set < job_.last) fetch(next, buffer ^ 1);
       commit_copies();
-      if (item.begin == 0) start_set(item);
+      if (item.begin == 0) start_set();
       clear_cells();
       wait_for_copies<1>();
       __syncthreads();
@@ -114,14 +114,13 @@ class SetEncoder {
   __device__ unsigned end_rep(const Item& item) const { return (end_row(item) - 1) / job_.d_proj + 1; }
 
   /// Sums begin at -0, which a sum never is again: the first token of a cell is known by it.
-  __device__ void start_set(const Item& item) {
+  __device__ void start_set() {
     for (unsigned i = threadIdx.x; i < job_.n_cells * at_.row_stride; i += blockDim.x)
       array<float>(at_.sums)[i] = -0.0f;
     for (unsigned i = threadIdx.x; i < job_.pass_reps * job_.n_cells; i += blockDim.x) {
       array<std::uint32_t>(at_.counts)[i] = 0;
       if (job_.documents) array<std::uint32_t>(at_.first_tokens)[i] = kNoToken;
     }
-    load_rows(item, 0);
   }
   __device__ void clear_cells() {
     for (unsigned i = threadIdx.x; i < job_.pass_reps * kFdeMaxChunk; i += blockDim.x)
@@ -138,6 +137,7 @@ class SetEncoder {
       __syncthreads();
       settle_doubts(item);
       __syncthreads();
+      load_rows(item, 0);  // on their way meanwhile; held from here on only, as the signs need registers
       take_census(item, n);
       __syncthreads();
       project(item, n, buffer);
@@ -269,7 +269,7 @@ class SetEncoder {
     const T* x = tokens() + token * job_.stride;
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
-#pragma unroll 4
+#pragma unroll 2
     for (unsigned i = lane(); i < job_.dim; i += kLanes) {
       float value = TokenOperand<T>::widen(x + i, 1.0f);
       if (job_.tables.center != nullptr) value = __fsub_rn(value, __ldg(job_.tables.center + i));

@@ -26,9 +26,10 @@ struct FdeDeviceOutput {
 /// allocates nor waits, and any number of them may run at once.
 ///
 /// Numerics. A token's cell is that of the canonical arithmetic. Projected coordinates are sums of the tensor
-/// cores: with `n` coordinates in a sum their error is below 5 n 2^-23 of the sum of the magnitudes, and
-/// 2^-22 more for tokens of float32. Tokens are added to a cell in order. Results do not depend on the device
-/// or on what else is encoded.
+/// cores: their error is below 1.25 dim 2^-23 of the sum of the magnitudes that enter one, twice that and
+/// 2^-22 more for tokens of float32, and zero for tokens of float16 while partial sums stay below 1 (a half
+/// is a multiple of 2^-24). Tokens of float32 must be below 65504 in magnitude. Tokens are added to a cell in
+/// order. Results do not depend on the device or on what else is encoded.
 class FdeEncoder {
  public:
   /// @throws as whimbrel::FdeEncoder; std::length_error if 2^k_sim > 512 or dim > 1024; CudaError
