@@ -119,14 +119,15 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
   change(plan);
   const std::size_t padded = (q + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer values(padded * operand.depth * 2), rows(q * data.rows().cols * 4), slack(q * 4),
-      list(q * 4), count(4), groups(q * plan.groups() * 4), spans(q * plan.spans() * 4),
-      ids(q * options.k * 8), distances(q * options.k * 4), stats(sizeof(KnnStats));
-  const Minima minima{groups.data<float>(), spans.data<float>()};
+      list(q * 4), count(4), minima_buffer(q * plan.minima() * 4), ids(q * options.k * 8),
+      distances(q * options.k * 4), stats(sizeof(KnnStats));
+  const Minima minima(minima_buffer.data<float>(), plan, q);
   SettleTask task{};
   task.data = data.rows();
   task.operand = operand;
   task.metric = data.metric();
-  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>()};
+  task.queries = {values.data<__half>(), rows.data<float>(), slack.data<float>(),
+                  count.data<std::uint32_t>()};
   task.n_queries = q;
   task.scope = options.scope;
   task.k = static_cast<unsigned>(options.k);
@@ -176,11 +177,11 @@ void variants(std::size_t dim, bool hopper) {
     if (dim <= 256) kernels.push_back({ScanKernel::kHopperResident, "hopper turns"});
   }
   for (const auto& [kernel, name] : kernels)
-    for (const unsigned group : {16u, 8u, 4u}) {
+    for (const unsigned group : {16u, 4u}) {
       const bool best = kernel == kernels.back().first;
       if (group != 16 && (!best || !hopper)) continue;
       for (const std::size_t k : {10u, 100u, 1000u})
-        if (k == 10 || (best && hopper && (k == 100 || group < 16)))
+        if (k == 10 || (best && hopper && true))
           bench_stages(data, queries.rows, {.k = k}, with(kernel, group, k), name, best);
     }
 }

@@ -34,8 +34,8 @@ inline constexpr std::uint64_t kUnranked = ~std::uint64_t{0};
 inline constexpr unsigned kDigitBits = 10;
 inline constexpr unsigned kBins = 1u << kDigitBits;
 
-/// A key that at least min(k, n) of the n keys below kMissingKey do not exceed, and not many more: exactly
-/// the k-th smallest, or one that `slack` more keys at most do not exceed either. 0 if there is no key.
+/// A key that at least k of the keys below kMissingKey do not exceed, and not many more: the k-th smallest,
+/// or one that `slack` more keys at most do not exceed either. kMissingKey - 1 if there are fewer than k.
 ///
 /// @param for_each  for_each(f) calls f(key) for this thread's share of the keys, the same at each call
 /// @param bins      kBins counters shared by the block
@@ -51,7 +51,7 @@ WHIMBREL_HOST_DEVICE std::uint32_t select_threshold(Block& block, std::uint32_t 
   });
   low = block.min(low);
   high = block.max(high);
-  if (low > high) return 0;
+  if (low > high) return kMissingKey - 1;
   for (;;) {
     const std::uint32_t range = high - low;
     const int bits = std::bit_width(range);
@@ -69,7 +69,8 @@ WHIMBREL_HOST_DEVICE std::uint32_t select_threshold(Block& block, std::uint32_t 
     std::uint32_t own = 0, total = 0;
     for (unsigned b = begin; b < end; ++b) own += bins[b];
     std::uint32_t before = block.exclusive_sum(own, total);
-    if (total <= k) return high;
+    if (total < k) return kMissingKey - 1;
+    if (total == k) return high;
     std::uint32_t bin = 0, below = 0, count = 0;
     if (before < k && k <= before + own) {
       for (bin = begin; before + bins[bin] < k; ++bin) before += bins[bin];

@@ -31,9 +31,9 @@ struct Chunk {
 
 Chunk lay_out(void* workspace, const ScanPlan& plan, const DeviceMatrix& data, std::size_t n, std::size_t k) {
   const std::size_t rows = data.rows().rows;
-  const std::size_t minima = n * (plan.groups() + plan.spans());
+  const std::size_t minima = n * plan.minima();
   const std::size_t room = minima * sizeof(float) / (n * k * sizeof(std::uint64_t));
-  Chunk chunk{};
+  Chunk chunk{{}, {}, {nullptr, plan, n}, nullptr, 0, 0};
   chunk.segments =
       static_cast<unsigned>(std::clamp<std::size_t>(std::min(room, rows / kSegmentRows), 1, kMaxSegments));
   Arena arena(workspace);
@@ -41,11 +41,10 @@ Chunk lay_out(void* workspace, const ScanPlan& plan, const DeviceMatrix& data, s
   chunk.queries.rows = arena.take<float>(n * data.rows().cols);
   chunk.queries.slack = arena.take<float>(n);
   chunk.open.list = arena.take<std::uint32_t>(n);
-  chunk.open.count = arena.take<std::uint32_t>(1);
-  // Groups come first: their rows are read and written 16 bytes at a time.
+  chunk.open.count = chunk.queries.open = arena.take<std::uint32_t>(1);
   const std::size_t partial = n * chunk.segments * k * sizeof(std::uint64_t);
   float* place = arena.take<float>(std::max(minima, partial / sizeof(float)));
-  chunk.minima = {place, workspace == nullptr ? nullptr : place + n * plan.groups()};
+  chunk.minima = Minima(place, plan, n);
   chunk.partial = reinterpret_cast<std::uint64_t*>(place);
   chunk.bytes = arena.used();
   return chunk;
@@ -77,7 +76,7 @@ cudaError_t make_schedule(const DeviceMatrix& data, std::size_t n_queries, const
   code = schedule_chunk(data, options, device, n_queries, out);
   if (code != cudaSuccess) return code;
   const std::size_t tile = out.plan.tile_rows;
-  const std::size_t per_query = (out.plan.groups() + out.plan.spans()) * sizeof(float);
+  const std::size_t per_query = out.plan.minima() * sizeof(float);
   std::size_t most = std::clamp(kMinimaBytes / std::max<std::size_t>(per_query, 1), tile, kMaxChunk);
   for (most = most / tile * tile; most > 0; most -= std::max(tile, most / 16 / tile * tile)) {
     const std::size_t n_chunks = (n_queries + most - 1) / most;
@@ -147,10 +146,8 @@ cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOp
     task.distances = distances + first * options.k;
     task.stats = stats;
 
-    code = cudaMemsetAsync(chunk.open.count, 0, sizeof(std::uint32_t), stream);
-    if (code == cudaSuccess)
-      code = prepare_queries(queries.slice(first, n), round_up(n, plan.tile_rows), data.operand(),
-                             data.metric(), options.precision == KnnPrecision::kAuto, chunk.queries, stream);
+    code = prepare_queries(queries.slice(first, n), round_up(n, plan.tile_rows), data.operand(),
+                           data.metric(), options.precision == KnnPrecision::kAuto, chunk.queries, stream);
     if (code == cudaSuccess)
       code = launch_scan(plan, data.operand(), chunk.queries.values, n, task.first_row, chunk.minima, device,
                          stream);

@@ -226,6 +226,7 @@ struct QueryTask {
 __global__ void __launch_bounds__(kBlockThreads) write_queries(QueryTask task) {
   const unsigned lane = threadIdx.x % kLanes;
   const std::size_t i = std::size_t{blockIdx.x} * kWarps + threadIdx.x / kLanes;
+  if (i == 0 && lane == 0) *task.out.open = 0;
   if (i >= task.padded) return;
   const OperandRow out(task.out.values, i, task.depth);
   const std::size_t dim = task.queries.cols;

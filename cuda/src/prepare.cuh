@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "scan_operand.cuh"
 #include "whimbrel/cuda/device_matrix.hpp"
@@ -39,6 +40,7 @@ struct QueryOperand {
       values;   ///< (padded, depth), at operand_offset, negated: the matrix unit adds the product to the bias
   float* rows;  ///< (n, dim) canonical rows
   float* slack;  ///< (n,) how far above the k-th score a neighbor's can be; +inf: scan instead; NaN: refuse
+  std::uint32_t* open;  ///< the number of queries that settling leaves open: set to zero
 };
 
 /// Enqueue the preparation of queries for a search in `data`, and of zeros up to `padded` queries.

@@ -105,7 +105,7 @@ __device__ inline void mask(Sums& sums, KnnScope scope, int ahead, unsigned lane
           sums[m][n][r] = std::numeric_limits<float>::infinity();
 }
 
-template <class S>
+template <class S, unsigned kGroup>
 __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_constant__ ScanTask task) {
   extern __shared__ __align__(128) unsigned char shared[];
   const unsigned lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
@@ -115,7 +115,6 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
   const unsigned left_lane = warp_m * kWarpRows * kStepBytes + swizzled(left_row(lane), left_chunk(lane));
   const unsigned right_lane = warp_n * kBlockCols * kStepBytes + swizzled(right_row(lane), right_chunk(lane));
   const unsigned n_items = task.items_per_query_tile * task.query_tiles;
-  const std::size_t n_groups = task.plan.groups(), n_spans = task.plan.spans();
   // Bytes of a tile's rows and of its queries, all steps.
   const std::size_t tile_bytes = std::size_t{S::kCols / 64} * task.steps * kBlockBytes;
   const std::size_t query_tile_bytes = std::size_t{S::kRows / 64} * task.steps * kBlockBytes;
@@ -157,6 +156,8 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
 
     Sums sums;
     float span_minima[2 * kTilesM];
+#pragma unroll
+    for (float& span : span_minima) span = std::numeric_limits<float>::infinity();
     unsigned k = 0, tile = 0;
     for (unsigned step = 0; step < n_steps; ++step) {
       wait_copies<static_cast<int>(S::kStages) - 2>();
@@ -179,20 +180,19 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
       const unsigned query = item.query_tile * S::kRows + warp_m * kWarpRows;
       mask(sums, task.plan.scope,
            static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query), lane);
-      const bool span_begins = tile % task.plan.layout.span_tiles == 0;
       const bool span_ends = tile + 1 == item.n_tiles || (tile + 1) % task.plan.layout.span_tiles == 0;
+      const std::size_t span_number = task.plan.layout.span_of(item.first_tile + tile, warp_n);
 #pragma unroll
       for (unsigned m = 0; m < kTilesM; ++m)
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half) {
           const unsigned own = query + m * 16 + half * 8 + lane / 4;
+          const bool written = own < task.n_queries;
           float& span = span_minima[2 * m + half];
-          write_minima(
-              task, n_groups, own, block, lane, [&](unsigned i) { return sums[m][i / 2][2 * half + i % 2]; },
-              span_begins, span);
-          if (span_ends)
-            write_span(task, n_spans, own, task.plan.layout.span_of(item.first_tile + tile, warp_n), lane,
-                       span);
+          write_minima<kGroup>(
+              task.groups + group_place(block, own, task.n, kGroup), lane,
+              [&](unsigned i) { return sums[m][i / 2][2 * half + i % 2]; }, written, span);
+          if (span_ends) end_span(task.spans + span_place(span_number, own, task.n), lane, written, span);
         }
       ++tile;
     }
@@ -202,20 +202,23 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
 
 template <class S>
 cudaError_t launch(const ScanTask& task, int device, cudaStream_t stream) {
+  const auto kernel = task.plan.group == 4 ? scan<S, 4> : scan<S, 16>;
   const std::size_t bytes = S::shared_bytes(task.steps);
   cudaError_t code =
-      cudaFuncSetAttribute(scan<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
   int processors = 0, blocks = 0;
   code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (code != cudaSuccess) return code;
-  code =
-      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, scan<S>, static_cast<int>(S::kThreads), bytes);
+  code = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, static_cast<int>(S::kThreads), bytes);
   if (code != cudaSuccess) return code;
-  const unsigned items = task.items_per_query_tile * task.query_tiles;
-  scan<S><<<std::min(items, static_cast<unsigned>(processors * std::max(blocks, 1))), S::kThreads, bytes,
-            stream>>>(task);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config = {};
+  config.gridDim = std::min(task.items_per_query_tile * task.query_tiles,
+                            static_cast<unsigned>(processors * std::max(blocks, 1)));
+  config.blockDim = S::kThreads;
+  config.dynamicSmemBytes = bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, task);
 }
 
 template <class S>
@@ -272,7 +275,7 @@ cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t dep
   else
     set_kernel(plan, ScanKernel::kSmall);
   // Fewer members to look at against more minima to write.
-  plan.group = few ? 4 : k <= 128 ? 16 : k <= 256 ? 8 : 4;
+  plan.group = few || k > 32 ? 4 : 16;
   set_runs(plan, n_queries, n_rows, k, static_cast<std::size_t>(processors));
   return cudaSuccess;
 }
@@ -316,7 +319,9 @@ cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __h
   task.n_queries = static_cast<unsigned>(n_queries);
   task.first_row = static_cast<unsigned>(first_row);
   task.plan = plan;
-  task.out = out;
+  task.groups = out.groups;
+  task.spans = out.spans;
+  task.n = static_cast<unsigned>(out.n);
   if (task.query_tiles == 0) return cudaSuccess;
   const std::size_t tiles = plan.tiles_for(first_row, task.query_tiles - 1);
   task.items_per_query_tile = static_cast<unsigned>((tiles + plan.item_tiles - 1) / plan.item_tiles);

@@ -38,6 +38,10 @@ struct ScanPlan {
   WHIMBREL_HOST_DEVICE unsigned tile_cols() const { return layout.warps * kBlockCols; }
   WHIMBREL_HOST_DEVICE std::size_t groups() const { return tiles * layout.warps * groups_per_block(group); }
   WHIMBREL_HOST_DEVICE std::size_t spans() const { return layout.spans(tiles); }
+  /// Floats of the minima of one query.
+  WHIMBREL_HOST_DEVICE std::size_t minima() const {
+    return groups() + (spans() + kSpanRun - 1) / kSpanRun * kSpanRun;
+  }
   /// Tiles that any query of a tile of queries looks at. `first_row`: row number of query 0.
   WHIMBREL_HOST_DEVICE std::size_t tiles_for(std::size_t first_row, std::size_t query_tile) const {
     return scope == KnnScope::kEarlier
@@ -46,10 +50,15 @@ struct ScanPlan {
   }
 };
 
-/// Minima of the scores of each query: (n_queries, plan.groups()) and (n_queries, plan.spans()).
+/// Minima of the scores of up to n queries, at group_place and span_place.
 struct Minima {
   float* groups;
   float* spans;
+  std::size_t n;
+
+  /// @param place  n * plan.minima() floats, aligned to 16 bytes
+  Minima(float* place, const ScanPlan& plan, std::size_t n_queries)
+      : groups(place), spans(place == nullptr ? nullptr : place + n_queries * plan.groups()), n(n_queries) {}
 };
 
 /// Whether the kernels for Hopper can run: the device, and whether their code is in this binary.

@@ -115,7 +115,7 @@ __device__ void copy_items(const ScanTask& task, unsigned shared, unsigned resid
 template <class S>
 using Sums = float[S::kTilesM][64];
 
-template <class S, bool kTurns>
+template <class S, bool kTurns, unsigned kGroup>
 __device__ void multiply_items(const ScanTask& task, const unsigned char* shared_bytes, unsigned shared,
                                unsigned resident, const Barriers& barriers, unsigned stages) {
   const unsigned consumer = threadIdx.x / kGroupThreads - 1;
@@ -124,7 +124,6 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
   const unsigned first_block = S::kNarrow ? 0 : consumer * S::kTilesM;
   const unsigned first_col = S::kNarrow ? consumer * kUnitCols : 0;
   const unsigned n_items = task.items_per_query_tile * task.query_tiles;
-  const std::size_t n_groups = task.plan.groups(), n_spans = task.plan.spans();
   Ring ring{stages};
   unsigned queries_parity = 0;
   if (kTurns && consumer == 1) named_arrive(1, kConsumers * kGroupThreads);  // the first turn is the other's
@@ -137,6 +136,8 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
       queries_parity ^= 1u;
     }
     float span_minima[S::kTilesM * 2 * kBlocks];
+#pragma unroll
+    for (float& span : span_minima) span = std::numeric_limits<float>::infinity();
     for (unsigned tile = 0; tile < item.n_tiles; ++tile) {
       Sums<S> sums;
       barrier_wait(barriers.full(ring.stage), ring.parity);
@@ -188,45 +189,57 @@ __device__ void multiply_items(const ScanTask& task, const unsigned char* shared
         if (S::kResident && tile + 1 == item.n_tiles) barrier_arrive(barriers.queries_empty());
       }
 
-      const bool span_begins = tile % task.plan.layout.span_tiles == 0;
+      const unsigned tile_number = item.first_tile + tile;
+      const unsigned query = item.query_tile * S::kTileRows + first_block * 64 + warp * 16;
+      const unsigned block = tile_number * (S::kTileCols / kBlockCols) + first_col / kBlockCols;
+      // Of the warpgroup's first column less the warp's first query.
+      const int ahead = static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query);
+      if (mask_touches(task.plan.scope, ahead + static_cast<int>(kUnitCols - kBlockCols),
+                       static_cast<int>(S::kTilesM * 64 + kUnitCols))) {
+        const int own = ahead + static_cast<int>(block_column(lane, 0, 0)) - static_cast<int>(lane / 4);
+#pragma unroll
+        for (unsigned m = 0; m < S::kTilesM; ++m)
+#pragma unroll
+          for (unsigned i = 0; i < 64; ++i)
+            if (masked(task.plan.scope,
+                       own + static_cast<int>(i / 4 * 8 + i % 2) - static_cast<int>(m * 64 + i / 2 % 2 * 8)))
+              sums[m][i] = std::numeric_limits<float>::infinity();
+      }
       const bool span_ends = tile + 1 == item.n_tiles || (tile + 1) % task.plan.layout.span_tiles == 0;
+      float* groups = task.groups + group_place(block, query + lane / 4, task.n, kGroup);
+      const std::size_t next_block = group_place(1, 0, task.n, kGroup);
 #pragma unroll
       for (unsigned m = 0; m < S::kTilesM; ++m)
 #pragma unroll
-        for (unsigned b = 0; b < kBlocks; ++b) {
-          const unsigned query = item.query_tile * S::kTileRows + (first_block + m) * 64 + warp * 16;
-          const unsigned block =
-              (item.first_tile + tile) * (S::kTileCols / kBlockCols) + first_col / kBlockCols + b;
-          const int ahead = static_cast<int>(block * kBlockCols) - static_cast<int>(task.first_row + query);
-          if (mask_touches(task.plan.scope, ahead, 16)) {
-            const int own = ahead + static_cast<int>(block_column(lane, 0, 0)) - static_cast<int>(lane / 4);
+        for (unsigned half = 0; half < 2; ++half) {
+          const bool written = query + m * 64 + half * 8 + lane / 4 < task.n_queries;
 #pragma unroll
-            for (unsigned i = 0; i < 32; ++i)
-              if (masked(task.plan.scope,
-                         own + static_cast<int>(i / 4 * 8 + i % 2) - static_cast<int>(i / 2 % 2 * 8)))
-                sums[m][b * 32 + i] = std::numeric_limits<float>::infinity();
-          }
+          for (unsigned b = 0; b < kBlocks; ++b)
+            write_minima<kGroup>(
+                groups + b * next_block + group_place(0, m * 64 + half * 8, 0, kGroup), lane,
+                [&](unsigned i) { return sums[m][b * 32 + i / 2 * 4 + 2 * half + i % 2]; }, written,
+                span_minima[(m * 2 + half) * kBlocks + b]);
+        }
+      if (span_ends) {
+        const std::size_t span = task.plan.layout.span_of(tile_number, first_col / kBlockCols);
+#pragma unroll
+        for (unsigned m = 0; m < S::kTilesM; ++m)
 #pragma unroll
           for (unsigned half = 0; half < 2; ++half) {
-            const unsigned own = query + half * 8 + lane / 4;
-            float& span = span_minima[(m * 2 + half) * kBlocks + b];
-            write_minima(
-                task, n_groups, own, block, lane,
-                [&](unsigned i) { return sums[m][b * 32 + i / 2 * 4 + 2 * half + i % 2]; }, span_begins,
-                span);
-            if (span_ends)
-              write_span(task, n_spans, own,
-                         task.plan.layout.span_of(item.first_tile + tile, first_col / kBlockCols + b), lane,
-                         span);
+            const unsigned own = query + m * 64 + half * 8 + lane / 4;
+#pragma unroll
+            for (unsigned b = 0; b < kBlocks; ++b)
+              end_span(task.spans + span_place(span + b, own, task.n), lane, own < task.n_queries,
+                       span_minima[(m * 2 + half) * kBlocks + b]);
           }
-        }
+      }
     }
   }
   // The last turn given to the first warpgroup has no taker: take it, so that the barrier is left as it was.
   if (kTurns && consumer == 0) named_sync(1, kConsumers * kGroupThreads);
 }
 
-template <class S, bool kTurns>
+template <class S, bool kTurns, unsigned kGroup>
 __global__ void __launch_bounds__(kThreads, 1)
     scan_hopper(const __grid_constant__ ScanTask task, const unsigned stages) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -250,14 +263,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (threadIdx.x == 0) copy_items<S>(task, shared, resident, barriers, stages);
   } else {
     registers_up<kMultiplyRegisters>();
-    multiply_items<S, kTurns>(task, shared_bytes, shared, resident, barriers, stages);
+    multiply_items<S, kTurns, kGroup>(task, shared_bytes, shared, resident, barriers, stages);
   }
 #endif
 }
 
-template <class S, bool kTurns>
+template <class S, bool kTurns, unsigned kGroup>
 cudaError_t launch(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream) {
-  const auto kernel = scan_hopper<S, kTurns>;
+  const auto kernel = scan_hopper<S, kTurns, kGroup>;
   const std::size_t stages = S::stages(task.steps, shared);
   const std::size_t bytes = S::shared_bytes(stages, task.steps);
   cudaError_t code =
@@ -288,7 +301,7 @@ bool hopper_available(int device) {
   if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess || major != 9)
     return false;
   // A binary without sm_90a code would run an empty kernel compiled from PTX.
-  return cudaFuncGetAttributes(&attributes, scan_hopper<Wide, true>) == cudaSuccess &&
+  return cudaFuncGetAttributes(&attributes, scan_hopper<Wide, true, 16>) == cudaSuccess &&
          attributes.ptxVersion >= 90;
 }
 
@@ -310,20 +323,24 @@ void set_hopper_shape(ScanPlan& plan) {
 }
 
 cudaError_t launch_hopper_scan(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream) {
+  const bool fours = task.plan.group == 4;
   switch (task.plan.kernel) {
-    case ScanKernel::kHopperResident: {
-      // Turns let one warpgroup be a tile ahead, which takes stages for two tiles.
-      const bool turns = Wide::stages(task.steps, shared) >= 2 * task.steps + 1;
-      return turns ? launch<Wide, true>(task, shared, device, stream)
-                   : launch<Wide, false>(task, shared, device, stream);
-    }
-    case ScanKernel::kHopperFree:
-      return launch<Wide, false>(task, shared, device, stream);
     case ScanKernel::kHopperNarrow:
-      return launch<Narrow, false>(task, shared, device, stream);
+      return launch<Narrow, false, 4>(task, shared, device, stream);
+    case ScanKernel::kHopperStreamed:
+      return fours ? launch<Streamed, false, 4>(task, shared, device, stream)
+                   : launch<Streamed, false, 16>(task, shared, device, stream);
     default:
-      return launch<Streamed, false>(task, shared, device, stream);
+      break;
   }
+  // Turns let one warpgroup be a tile ahead, which takes stages for two tiles.
+  const bool turns = task.plan.kernel == ScanKernel::kHopperResident &&
+                     Wide::stages(task.steps, shared) >= 2 * task.steps + 1;
+  if (turns)
+    return fours ? launch<Wide, true, 4>(task, shared, device, stream)
+                 : launch<Wide, true, 16>(task, shared, device, stream);
+  return fours ? launch<Wide, false, 4>(task, shared, device, stream)
+               : launch<Wide, false, 16>(task, shared, device, stream);
 }
 
 }  // namespace whimbrel::cuda

@@ -17,7 +17,9 @@ struct ScanTask {
   unsigned query_tiles, items_per_query_tile;
   unsigned n_queries, first_row;
   ScanPlan plan;
-  Minima out;
+  float* groups;
+  float* spans;
+  unsigned n;  ///< of group_place and span_place
 };
 
 /// An item: one tile of queries by a run of tiles of rows. Items that differ in the queries alone come side
@@ -33,35 +35,30 @@ struct ScanItem {
   }
 };
 
-/// The minima of a warp's row of one block of columns. `value(i)`: the thread's value number i of its 16, two
-/// of each n8 tile; `span`: minimum of the span so far, of the thread.
-template <class Value>
-__device__ void write_minima(const ScanTask& task, std::size_t n_groups, unsigned query, unsigned block,
-                             unsigned lane, Value value, bool span_begins, float& span) {
+/// The minima of a thread's 16 values of one block of columns, for one query. `value(i)`: number i, two of
+/// each n8 tile; `span`: the minimum of the span so far, of the thread; `written`: the query exists.
+template <unsigned kGroup, class Value>
+__device__ void write_minima(float* groups, unsigned lane, Value value, bool written, float& span) {
+  static_assert(kGroup == 4 || kGroup == 16);
   float p[4];
 #pragma unroll
   for (unsigned j = 0; j < 4; ++j)
     p[j] = fminf(fminf(value(4 * j), value(4 * j + 1)), fminf(value(4 * j + 2), value(4 * j + 3)));
-  const float low = fminf(p[0], p[1]), high = fminf(p[2], p[3]), all = fminf(low, high);
-  span = span_begins ? all : fminf(span, all);
-  if (query >= task.n_queries) return;
-  const unsigned per_block = groups_per_block(task.plan.group), per_thread = per_block / 4;
-  float* out = task.out.groups + std::size_t{query} * n_groups + block * per_block + (lane & 3u) * per_thread;
-  if (per_thread == 1)
-    *out = all;
-  else if (per_thread == 2)
-    *reinterpret_cast<float2*>(out) = {low, high};
+  const float all = fminf(fminf(p[0], p[1]), fminf(p[2], p[3]));
+  span = fminf(span, all);
+  if (!written) return;
+  if constexpr (kGroup == 4)
+    reinterpret_cast<float4*>(groups)[lane & 3u] = {p[0], p[1], p[2], p[3]};
   else
-    *reinterpret_cast<float4*>(out) = {p[0], p[1], p[2], p[3]};
+    groups[lane & 3u] = all;
 }
 
-/// The minimum of a span over the four threads that share a row.
-__device__ inline void write_span(const ScanTask& task, std::size_t n_spans, unsigned query,
-                                  std::size_t number, unsigned lane, float span) {
+/// Writes the minimum of a span over the four threads that share a query, and starts another.
+__device__ inline void end_span(float* place, unsigned lane, bool written, float& span) {
   span = fminf(span, __shfl_xor_sync(kAllLanes, span, 1));
   span = fminf(span, __shfl_xor_sync(kAllLanes, span, 2));
-  if (query < task.n_queries && (lane & 3u) == 0)
-    task.out.spans[std::size_t{query} * n_spans + number] = span;
+  if (written && (lane & 3u) == 0) *place = span;
+  span = std::numeric_limits<float>::infinity();
 }
 
 /// Whether a row must not be found by a query; `ahead`: number of the row less that of the query.

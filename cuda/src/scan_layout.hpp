@@ -86,6 +86,17 @@ struct SpanLayout {
   }
 };
 
+/// Where minima lie, for `n` queries. Those of one block for queries side by side are side by side, as a warp
+/// writes them; runs of kSpanRun spans of a query are, as a query's block of threads reads them.
+inline constexpr unsigned kSpanRun = 8;
+WHIMBREL_HOST_DEVICE constexpr std::size_t group_place(std::size_t block, std::size_t query, std::size_t n,
+                                                       unsigned group) {
+  return (block * n + query) * groups_per_block(group);
+}
+WHIMBREL_HOST_DEVICE constexpr std::size_t span_place(std::size_t span, std::size_t query, std::size_t n) {
+  return (span / kSpanRun * n + query) * kSpanRun + span % kSpanRun;
+}
+
 /// Tiles that hold a row before the last query of a tile of queries, for KnnScope::kEarlier.
 WHIMBREL_HOST_DEVICE constexpr std::size_t earlier_tiles(std::size_t last_query, std::size_t tile_cols,
                                                          std::size_t n_tiles) {

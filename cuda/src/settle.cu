@@ -44,21 +44,21 @@ __device__ std::uint32_t raised(std::uint32_t key, float slack) {
 
 /// f(key, group number) for this thread's share of the groups in the spans of at most `limit`.
 template <class Block, class F>
-__device__ void for_groups(const ScanPlan& plan, std::size_t tiles, const float* spans, const float* groups,
+__device__ void for_groups(const ScanPlan& plan, std::size_t tiles, const Minima& minima, std::size_t query,
                            std::uint32_t limit, const Block& block, F f) {
   const unsigned per_block = groups_per_block(plan.group);
   const unsigned per_span = per_block * plan.layout.span_tiles;
   const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
   for (unsigned base = block.warp() * kLanes; base < n_spans; base += block.threads()) {
     const unsigned own = base + block.lane();
-    const bool kept = own < n_spans && ordered_key(spans[own]) <= limit;
+    const bool kept = own < n_spans && ordered_key(minima.spans[span_place(own, query, minima.n)]) <= limit;
     for (unsigned hits = __ballot_sync(kAllLanes, kept); hits != 0; hits &= hits - 1) {
       const unsigned span = base + static_cast<unsigned>(__ffs(static_cast<int>(hits))) - 1;
       for (unsigned i = block.lane(); i < per_span; i += kLanes) {
         if (plan.layout.tile_of(span, i / per_block) >= tiles) continue;
-        const auto group =
-            static_cast<unsigned>(plan.layout.block_of(span, i / per_block)) * per_block + i % per_block;
-        f(ordered_key(groups[group]), group);
+        const auto at = static_cast<unsigned>(plan.layout.block_of(span, i / per_block));
+        f(ordered_key(minima.groups[group_place(at, query, minima.n, plan.group) + i % per_block]),
+          at * per_block + i % per_block);
       }
     }
   }
@@ -167,13 +167,11 @@ __global__ void __launch_bounds__(kBlockThreads)
   // Spans, then groups.
   const std::size_t tiles = plan.tiles_for(task.first_row, query / plan.tile_rows);
   const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
-  const float* spans = minima.spans + query * plan.spans();
-  const float* groups = minima.groups + query * plan.groups();
   const std::uint32_t span_limit =
       raised(select_threshold(block, task.k, task.k, kept.bins,
                               [&](auto f) {
                                 for (unsigned i = block.thread(); i < n_spans; i += kBlockThreads)
-                                  f(ordered_key(spans[i]));
+                                  f(ordered_key(minima.spans[span_place(i, query, minima.n)]));
                               }),
              slack);
   // Mostly about k groups pass the limit of the spans; where it is more, a limit of their own.
@@ -181,7 +179,7 @@ __global__ void __launch_bounds__(kBlockThreads)
     block.sync();
     if (block.thread() == 0) n_kept = 0;
     block.sync();
-    for_groups(plan, tiles, spans, groups, span_limit, block, [&](std::uint32_t key, unsigned group) {
+    for_groups(plan, tiles, minima, query, span_limit, block, [&](std::uint32_t key, unsigned group) {
       if (key > limit || key >= kMissingKey) return;
       const unsigned at = atomicAdd(&n_kept, 1u);
       if (at < room.rows / plan.group) kept.groups[at] = group;
@@ -194,7 +192,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   if (n_groups > task.k + spare)
     n_groups = keep_groups(raised(select_threshold(block, task.k, spare, kept.bins,
                                                    [&](auto f) {
-                                                     for_groups(plan, tiles, spans, groups, span_limit, block,
+                                                     for_groups(plan, tiles, minima, query, span_limit, block,
                                                                 [&](std::uint32_t key, unsigned) { f(key); });
                                                    }),
                                   slack));

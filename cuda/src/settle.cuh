@@ -17,7 +17,7 @@ namespace whimbrel::cuda {
 /// The queries that settling left to a scan in canonical arithmetic, in any order.
 struct OpenQueries {
   std::uint32_t* list;   ///< (n_queries,)
-  std::uint32_t* count;  ///< zero before settling
+  std::uint32_t* count;  ///< as QueryOperand::open
 };
 
 /// What the kernels behind the scan share.

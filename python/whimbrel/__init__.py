@@ -10,7 +10,9 @@ except ModuleNotFoundError as error:
         "(or `pip install -e .`), and do not import it from the source tree"
     ) from error
 
-from .exact import KnnResult, knn
+from . import cuda
+from ._cuda_status import CudaError
+from .exact import KnnResult, knn, pairwise_distances
 from .hnsw import HnswIndex
 from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
 from .lid import distance_to_mean, estimate_lid
@@ -21,6 +23,7 @@ from .vector_files import read_vectors, write_vectors
 __all__ = [
     "ORDERS",
     "CancelledError",
+    "CudaError",
     "FormatError",
     "HnswIndex",
     "HnswStats",
@@ -32,12 +35,14 @@ __all__ = [
     "__version__",
     "active_isa",
     "available_isas",
+    "cuda",
     "distance_to_mean",
     "estimate_lid",
     "insertion_order",
     "knn",
     "lid_report",
     "named_order",
+    "pairwise_distances",
     "read_vectors",
     "write_vectors",
 ]

@@ -47,16 +47,16 @@ void check_scan(const Case& c) {
   set_runs(plan, kQueries, kRows, 1, 1);  // few processors: long runs, several tiles to a span
   const std::size_t padded = (kQueries + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer operand(padded * data.operand().depth * 2), rows(kQueries * c.dim * 4),
-      slack(kQueries * 4), groups(kQueries * plan.groups() * 4), spans(kQueries * plan.spans() * 4);
-  REQUIRE(cudaMemset(groups.data(), 0xff, groups.bytes()) == cudaSuccess);
-  REQUIRE(cudaMemset(spans.data(), 0xff, spans.bytes()) == cudaSuccess);
-  const QueryOperand out{operand.data<__half>(), rows.data<float>(), slack.data<float>()};
+      slack(kQueries * 4), open(4), minima_buffer(kQueries * plan.minima() * 4);
+  REQUIRE(cudaMemset(minima_buffer.data(), 0xff, minima_buffer.bytes()) == cudaSuccess);
+  const QueryOperand out{operand.data<__half>(), rows.data<float>(), slack.data<float>(),
+                         open.data<std::uint32_t>()};
   REQUIRE(prepare_queries(device_queries.rows(), padded, data.operand(), c.metric, true, out, nullptr) ==
           cudaSuccess);
   REQUIRE(launch_scan(plan, data.operand(), out.values, kQueries, first_row,
-                      {groups.data<float>(), spans.data<float>()}, device, nullptr) == cudaSuccess);
-  const auto group_minima = fetch<float>(groups, kQueries * plan.groups());
-  const auto span_minima = fetch<float>(spans, kQueries * plan.spans());
+                      Minima(minima_buffer.data<float>(), plan, kQueries), device, nullptr) == cudaSuccess);
+  auto fetched = fetch<float>(minima_buffer, kQueries * plan.minima());
+  const Minima minima(fetched.data(), plan, kQueries);
   const auto slacks = fetch<float>(slack, kQueries);
   std::vector<__half> row_halves(data.operand().padded_rows * data.operand().depth);
   std::vector<float> bias(data.operand().padded_rows);
@@ -114,24 +114,28 @@ void check_scan(const Case& c) {
         double least = std::numeric_limits<double>::infinity();
         for (unsigned m = 0; m < plan.group; ++m)
           least = std::min(least, scores[block * kBlockCols + group_column(plan.group, g, m)]);
-        differ(static_cast<double>(group_minima[q * plan.groups() + block * per_block + g]), least, bound,
-               "group", q, block * per_block + g);
+        differ(static_cast<double>(minima.groups[group_place(block, q, kQueries, plan.group) + g]), least,
+               bound, "group", q, block * per_block + g);
         const std::size_t span =
             plan.layout.span_of(block / plan.layout.warps, static_cast<unsigned>(block % plan.layout.warps));
         by_span[span] = std::min(by_span[span], least);
       }
     for (std::size_t s = 0; s < plan.layout.spans(tiles); ++s)
-      differ(static_cast<double>(span_minima[q * plan.spans() + s]), by_span[s], bound, "span", q, s);
+      differ(static_cast<double>(minima.spans[span_place(s, q, kQueries)]), by_span[s], bound, "span", q, s);
   }
   CHECK_MESSAGE(n_wrong == 0, n_wrong, " wrong, first: ", first_wrong);
   if (c.positive) MESSAGE("the unit's sums are off by up to ", largest, " of the bound");
 }
 
 void check_kernel(ScanKernel kernel, std::size_t most_dims) {
-  for (const unsigned group : {4u, 8u, 16u})
+  const bool narrow = kernel == ScanKernel::kHopperNarrow;
+  const unsigned most_group = narrow ? 4 : 16;
+  for (const unsigned group : {4u, 16u})
     for (const KnnScope scope : {KnnScope::kAll, KnnScope::kOthers, KnnScope::kEarlier})
       for (const std::size_t dim : {3u, 64u, 128u, 200u, 384u}) {
-        if (dim > most_dims || ((group != 16 || scope != KnnScope::kAll) && dim != 128)) continue;
+        if (dim > most_dims || (narrow && group != 4) ||
+            ((group != most_group || scope != KnnScope::kAll) && dim != 128))
+          continue;
         const Metric metric = dim == 64 ? Metric::kIp : dim == 200 ? Metric::kCosine : Metric::kL2;
         CAPTURE(group);
         CAPTURE(static_cast<int>(scope));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import whimbrel as wb
+from whimbrel._cuda_status import missing
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,68 @@ def index(cube):
 def isa(request):
     """Each instruction set that this machine can run."""
     return request.param
+
+
+class Backend:
+    """Where a call runs: numpy arrays on the CPU or on a device, or arrays of a library on a device."""
+
+    def __init__(self, name):
+        self.name = name
+        self.options = {"device": "cuda"} if name == "cuda" else {}
+        self.library = importlib.import_module(name) if name in {"torch", "cupy"} else np
+
+    def send(self, values, dtype=None):
+        """A copy of a numpy array as this backend takes it."""
+        values = np.asarray(values, dtype)
+        if self.name == "torch":
+            return self.library.asarray(values, device="cuda")
+        return self.library.array(values)
+
+    def fetch(self, result):
+        """The result as a numpy array; its kind must be that of what was sent."""
+        if self.name == "torch":
+            assert isinstance(result, self.library.Tensor)
+            assert result.is_cuda
+            return result.cpu().numpy()
+        assert isinstance(result, self.library.ndarray)
+        return result.get() if self.name == "cupy" else result
+
+    def pairwise_distances(self, data, queries=None, metric="l2"):
+        arrays = [self.send(x) for x in (data, queries) if x is not None]
+        return self.fetch(wb.pairwise_distances(*arrays, metric=metric, **self.options))
+
+    def knn(self, data, queries=None, *args, **options):
+        data, queries = (None if x is None else self.send(x) for x in (data, queries))
+        found = wb.knn(data, queries, *args, **self.options, **options)
+        return wb.KnnResult(*map(self.fetch, found))
+
+    def estimate_lid(self, data=None, *, neighbors=None, **options):
+        if data is not None:
+            data = self.send(data)
+        if neighbors is not None:
+            neighbors = tuple(map(self.send, neighbors))
+        return self.fetch(wb.estimate_lid(data, neighbors=neighbors, **self.options, **options))
+
+
+def backend_or_skip(name):
+    """A backend, unless its device or library is not there."""
+    if name != "cpu" and not wb.cuda.is_available():
+        pytest.skip(f"not run on CUDA: {missing()}")
+    if name in {"torch", "cupy"}:
+        pytest.importorskip(name)
+    return Backend(name)
+
+
+@pytest.fixture(scope="session", params=["cpu", "cuda", "torch", "cupy"])
+def backend(request):
+    """The CPU, and each way to use a device where there is one."""
+    return backend_or_skip(request.param)
+
+
+@pytest.fixture(scope="session", params=["torch", "cupy"])
+def device_library(request):
+    """The backends whose arrays are on a device."""
+    return backend_or_skip(request.param)
 
 
 @pytest.fixture

@@ -40,4 +40,12 @@ void knn_self(MatrixView<const float> data, const KnnParams& params, std::int64_
 void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params, std::int64_t* ids,
                  float* distances);
 
+/// distances[i * data.rows + j] = distance of query i to row j, in the canonical arithmetic.
+///
+/// @param threads    0: all; does not change the result
+/// @param distances  (queries.rows, data.rows), C order, written by this call
+/// @throws std::invalid_argument if the columns differ or on a non-finite value
+void pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries, Metric metric,
+                        std::size_t threads, const ProgressFn& progress, float* distances);
+
 }  // namespace whimbrel
