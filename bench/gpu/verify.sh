@@ -84,7 +84,7 @@ for stage in "${stages[@]}"; do run_stage "$stage"; done
   echo "- date: $(date -u +%Y-%m-%d)"
   echo "- GPU: $(nvidia-smi --query-gpu=name,memory.total --format=csv,noheader | head -n 1)"
   echo "- driver: $(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)"
-  echo "- nvcc: $(nvcc --version | grep -o 'V[0-9.]*' | head -n 1)"
+  echo "- nvcc: $(nvcc --version | grep -o 'release [0-9.]*')"
   echo "- commit: ${VERIFY_COMMIT:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}"
   echo "- cuda/: $("$python" tests/gates/cuda_tree.py)"
   echo

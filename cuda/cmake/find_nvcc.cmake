@@ -30,3 +30,17 @@ function(whimbrel_find_nvcc result)
   endforeach()
   set(${result} NOTFOUND PARENT_SCOPE)
 endfunction()
+
+# The packages of Python keep the libraries of an nvcc in lib, where it does not look for them, and without the name
+# by which CMake wants to know the shared runtime, though nothing here is linked to it.
+function(whimbrel_help_nvcc nvcc)
+  file(REAL_PATH "${nvcc}" nvcc)
+  cmake_path(GET nvcc PARENT_PATH bin)
+  cmake_path(GET bin PARENT_PATH toolkit)
+  if(EXISTS "${toolkit}/lib/libcudart_static.a" AND NOT EXISTS "${toolkit}/lib64")
+    set(ENV{NVCC_APPEND_FLAGS} "$ENV{NVCC_APPEND_FLAGS} -L${toolkit}/lib")
+    set(CUDAToolkit_ROOT "${toolkit}" PARENT_SCOPE)
+    file(GLOB shared_runtime "${toolkit}/lib/libcudart.so.*")
+    set(CUDA_CUDART "${shared_runtime}" CACHE FILEPATH "Not linked")
+  endif()
+endfunction()

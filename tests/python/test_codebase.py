@@ -238,16 +238,6 @@ def test_kernel_objects_still_contain_their_prefetches(kernel_object):
         assert len(re.findall(r"\tprefetcht0|\tprfm", batch)) >= 3
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-def test_cuda_kernels_do_not_fuse_multiply_and_add(tmp_path):
-    ptx = tmp_path / "pairwise_distance.ptx"
-    folders = ["-I", ROOT / "cuda/src", "-I", ROOT / "cuda/include", "-I", ROOT / "cpp/include"]
-    source = ROOT / "cuda/src/pairwise_distance.cu"
-    run("nvcc", "-std=c++20", "-ptx", "-arch=compute_80", *folders, source, "-o", ptx)
-    instructions = set(re.findall(r"\b(?:fma|mad|mul|add)\.[\w.]*f32\b", ptx.read_text()))
-    assert instructions == {"mul.rn.f32", "add.rn.f32"}
-
-
 @pytest.mark.parametrize("path", CPP_SOURCES + PYTHON_MODULES, ids=relative)
 def test_files_are_short(path):
     limit = 200 if path.suffix == ".py" else 500
