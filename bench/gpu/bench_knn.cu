@@ -207,6 +207,8 @@ void searches(std::size_t dim) {
   bench_search("fast", data, queries.rows, {.k = 10, .precision = KnnPrecision::kFast});
   for (const std::size_t q : {1u, 8u, 64u, 256u})
     for (const std::size_t k : {10u, 100u}) bench_search("few", data, queries.rows.slice(0, q), {.k = k});
+  for (const std::size_t q : {1u, 64u, 256u})
+    bench_stages(data, queries.rows.slice(0, q), {.k = 10}, [](ScanPlan&) {}, "few");
   const DeviceMatrix cosine(rows.rows, Metric::kCosine, nullptr);
   bench_search("cosine", cosine, queries.rows, {.k = 10});
 }

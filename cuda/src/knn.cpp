@@ -12,7 +12,7 @@ namespace whimbrel::cuda {
 namespace {
 
 /// Minima of a chunk. More would not make the chunks' scans more efficient.
-constexpr std::size_t kMinimaBytes = std::size_t{1} << 30;
+constexpr std::size_t kMinimaBytes = std::size_t{2} << 30;
 constexpr std::size_t kMaxChunk = 65536;
 /// Parts of the rows that an open query is looked for in at once, and the least size of a part.
 constexpr std::size_t kMaxSegments = 64, kSegmentRows = 4096;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "launch.cuh"
 #include "mma.cuh"
 #include "scan_kernel.cuh"
 
@@ -119,6 +120,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
   const std::size_t tile_bytes = std::size_t{S::kCols / 64} * task.steps * kBlockBytes;
   const std::size_t query_tile_bytes = std::size_t{S::kRows / 64} * task.steps * kBlockBytes;
 
+  wait_for_previous();
   for (unsigned number = blockIdx.x; number < n_items; number += gridDim.x) {
     const ScanItem item(task, number);
     if (item.n_tiles == 0) continue;
@@ -212,13 +214,9 @@ cudaError_t launch(const ScanTask& task, int device, cudaStream_t stream) {
   if (code != cudaSuccess) return code;
   code = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, static_cast<int>(S::kThreads), bytes);
   if (code != cudaSuccess) return code;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = std::min(task.items_per_query_tile * task.query_tiles,
-                            static_cast<unsigned>(processors * std::max(blocks, 1)));
-  config.blockDim = S::kThreads;
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, task);
+  const unsigned grid = std::min(task.items_per_query_tile * task.query_tiles,
+                                 static_cast<unsigned>(processors * std::max(blocks, 1)));
+  return launch_next(kernel, grid, S::kThreads, bytes, stream, task);
 }
 
 template <class S>

@@ -6,6 +6,7 @@
 // warpgroups take turns: one multiplies while the other takes minima.
 #include <limits>
 
+#include "launch.cuh"
 #include "scan_kernel.cuh"
 #include "scan_layout.hpp"
 #include "wgmma.cuh"
@@ -258,6 +259,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     barrier_init_fence();
   }
   __syncthreads();
+  wait_for_previous();
   if (threadIdx.x < kGroupThreads) {
     registers_down<kCopyRegisters>();
     if (threadIdx.x == 0) copy_items<S>(task, shared, resident, barriers, stages);
@@ -281,12 +283,8 @@ cudaError_t launch(const ScanTask& task, std::size_t shared, int device, cudaStr
   if (code != cudaSuccess) return code;
   const unsigned items = task.items_per_query_tile * task.query_tiles;
   const auto blocks = static_cast<unsigned>(processors);
-  cudaLaunchConfig_t config = {};
-  config.gridDim = items < blocks ? items : blocks;
-  config.blockDim = kThreads;
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, task, static_cast<unsigned>(stages));
+  return launch_next(kernel, items < blocks ? items : blocks, kThreads, bytes, stream, task,
+                     static_cast<unsigned>(stages));
 }
 
 using Wide = Shape<true, false>;

@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "block_select.hpp"
+#include "launch.cuh"
 #include "rows.cuh"
 #include "thread_block.cuh"
 
@@ -20,9 +21,9 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 /// Settling a few queries: more threads for each.
-constexpr unsigned kManyThreads = 1024;
+constexpr unsigned kManyThreads = 512;
 constexpr std::size_t kFewQueries = 128;
-/// Rows whose canonical distances a warp computes at once.
+/// Rows that a warp, or the part of it that shares a row, computes at once.
 constexpr unsigned kAtOnce = 4;
 
 /// How much one query can keep.
@@ -42,25 +43,20 @@ __device__ std::uint32_t raised(std::uint32_t key, float slack) {
   return ordered_key(__fadd_ru(ordered_value(key), slack));
 }
 
-/// f(key, group number) for this thread's share of the groups in the spans of at most `limit`.
-template <class Block, class F>
-__device__ void for_groups(const ScanPlan& plan, std::size_t tiles, const Minima& minima, std::size_t query,
-                           std::uint32_t limit, const Block& block, F f) {
-  const unsigned per_block = groups_per_block(plan.group);
-  const unsigned per_span = per_block * plan.layout.span_tiles;
-  const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
-  for (unsigned base = block.warp() * kLanes; base < n_spans; base += block.threads()) {
-    const unsigned own = base + block.lane();
-    const bool kept = own < n_spans && ordered_key(minima.spans[span_place(own, query, minima.n)]) <= limit;
-    for (unsigned hits = __ballot_sync(kAllLanes, kept); hits != 0; hits &= hits - 1) {
-      const unsigned span = base + static_cast<unsigned>(__ffs(static_cast<int>(hits))) - 1;
-      for (unsigned i = block.lane(); i < per_span; i += kLanes) {
-        if (plan.layout.tile_of(span, i / per_block) >= tiles) continue;
-        const auto at = static_cast<unsigned>(plan.layout.block_of(span, i / per_block));
-        f(ordered_key(minima.groups[group_place(at, query, minima.n, plan.group) + i % per_block]),
-          at * per_block + i % per_block);
-      }
+/// f(key, i) for this thread's share of n keys, key i given by key(i): several under way at once.
+template <class Block, class Key, class F>
+__device__ void for_keys(const Block& block, unsigned n, Key key, F f) {
+  constexpr unsigned kUnderWay = 8;
+  for (unsigned base = block.thread(); base < n; base += kUnderWay * block.threads()) {
+    std::uint32_t keys[kUnderWay];
+#pragma unroll
+    for (unsigned j = 0; j < kUnderWay; ++j) {
+      const unsigned i = base + j * block.threads();
+      keys[j] = i < n ? key(i) : kMissingKey;
     }
+#pragma unroll
+    for (unsigned j = 0; j < kUnderWay; ++j)
+      if (keys[j] < kMissingKey) f(keys[j], base + j * block.threads());
   }
 }
 
@@ -77,18 +73,30 @@ __device__ float add_product(float sum, const uint4& a, const uint4& b) {
   return sum;
 }
 
-/// The score of a row less its bias, by 8 lanes that call it together. Valid in all of them.
-__device__ float product(const __half* queries, std::size_t query, const __half* rows, std::size_t row,
-                         std::size_t steps, unsigned lane) {
-  const auto* q = reinterpret_cast<const unsigned char*>(queries);
-  const auto* x = reinterpret_cast<const unsigned char*>(rows);
-  float sum = 0;
-#pragma unroll 6
-  for (std::size_t chunk = lane; chunk < steps * kChunksPerRow; chunk += kChunksPerRow)
-    sum = add_product(sum, *reinterpret_cast<const uint4*>(q + operand_offset(query, chunk, steps)),
-                      *reinterpret_cast<const uint4*>(x + operand_offset(row, chunk, steps)));
-  for (unsigned half = kChunksPerRow / 2; half > 0; half /= 2) sum += __shfl_xor_sync(kAllLanes, sum, half);
-  return sum;
+/// Scores of rows less their biases, by 8 lanes that call it together. Valid in all of them.
+template <unsigned N>
+__device__ void products(const __half* queries, std::size_t query, const __half* rows,
+                         const unsigned (&ids)[N], std::size_t steps, unsigned lane, float (&sums)[N]) {
+  // A chunk of the next step is a block further (operand_offset).
+  const unsigned char* q =
+      reinterpret_cast<const unsigned char*>(queries) + operand_offset(query, lane, steps);
+  const unsigned char* x[N];
+#pragma unroll
+  for (unsigned n = 0; n < N; ++n) {
+    x[n] = reinterpret_cast<const unsigned char*>(rows) + operand_offset(ids[n], lane, steps);
+    sums[n] = 0;
+  }
+#pragma unroll 2
+  for (std::size_t at = 0; at < steps * kBlockBytes; at += kBlockBytes) {
+    const uint4 chunk = *reinterpret_cast<const uint4*>(q + at);
+#pragma unroll
+    for (unsigned n = 0; n < N; ++n)
+      sums[n] = add_product(sums[n], chunk, *reinterpret_cast<const uint4*>(x[n] + at));
+  }
+#pragma unroll
+  for (unsigned n = 0; n < N; ++n)
+    for (unsigned half = kChunksPerRow / 2; half > 0; half /= 2)
+      sums[n] += __shfl_xor_sync(kAllLanes, sums[n], half);
 }
 
 __device__ bool in_scope(const SettleTask& task, std::size_t query, std::size_t row) {
@@ -98,10 +106,12 @@ __device__ bool in_scope(const SettleTask& task, std::size_t query, std::size_t 
           (task.scope == KnnScope::kEarlier && row < own));
 }
 
-/// Row number of member `member` of a group.
-__device__ unsigned row_of(const ScanPlan& plan, unsigned group, unsigned member) {
-  const unsigned per_block = groups_per_block(plan.group);
-  return group / per_block * kBlockCols + group_column(plan.group, group % per_block, member);
+/// Row number of a member: number `at` of the members of the groups listed.
+template <unsigned kGroup>
+__device__ unsigned row_of(const std::uint32_t* groups, unsigned at) {
+  constexpr unsigned kPerBlock = groups_per_block(kGroup);
+  const unsigned group = groups[at / kGroup];
+  return group / kPerBlock * kBlockCols + group_column(kGroup, group % kPerBlock, at % kGroup);
 }
 
 /// The result of a query from the sorted `nearest`, of which `n` are there.
@@ -130,12 +140,16 @@ __device__ void ranked_distances(const SettleTask& task, std::size_t query,
     out[i] = distances[i] < std::numeric_limits<float>::infinity() ? ranked(distances[i], ids[i]) : kUnranked;
 }
 
+__device__ std::uint32_t span_key(const Minima& minima, std::size_t query, unsigned span) {
+  return ordered_key(minima.spans[span_place(span, query, minima.n)]);
+}
+
 __device__ void leave_open(const SettleTask& task, std::size_t query) {
   task.open.list[atomicAdd(task.open.count, 1u)] = static_cast<std::uint32_t>(query);
 }
 
-template <unsigned kBlockThreads>
-__global__ void __launch_bounds__(kBlockThreads)
+template <unsigned kBlockThreads, unsigned kGroup>
+__global__ void __launch_bounds__(kBlockThreads, 768 / kBlockThreads)
     settle(const __grid_constant__ SettleTask task, const __grid_constant__ ScanPlan plan,
            const Minima minima, const Room room) {
   using Block = ThreadBlock<kBlockThreads>;
@@ -145,6 +159,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   Block block(scratch);
   const std::size_t query = blockIdx.x;
   Kept kept;
+  wait_for_previous();
   kept.nearest = reinterpret_cast<std::uint64_t*>(shared);
   kept.keys = reinterpret_cast<std::uint32_t*>(kept.nearest + room.survivors);
   kept.bins = kept.keys + room.rows;
@@ -164,25 +179,65 @@ __global__ void __launch_bounds__(kBlockThreads)
     return;
   }
 
-  // Spans, then groups.
+  // Spans, then groups. Room that later steps need holds the keys of the spans and the list of those kept.
   const std::size_t tiles = plan.tiles_for(task.first_row, query / plan.tile_rows);
   const auto n_spans = static_cast<unsigned>(plan.layout.spans(tiles));
+  const bool cached = n_spans <= room.rows;
+  if (cached) {
+    for (unsigned i = block.thread(); i < n_spans; i += kBlockThreads) kept.keys[i] = kMissingKey;
+    for_keys(
+        block, n_spans, [&](unsigned i) { return span_key(minima, query, i); },
+        [&](std::uint32_t key, unsigned i) { kept.keys[i] = key; });
+    block.sync();
+  }
+  const auto for_spans = [&](auto f) {
+    for_keys(
+        block, n_spans, [&](unsigned i) { return cached ? kept.keys[i] : span_key(minima, query, i); }, f);
+  };
   const std::uint32_t span_limit =
       raised(select_threshold(block, task.k, task.k, kept.bins,
-                              [&](auto f) {
-                                for (unsigned i = block.thread(); i < n_spans; i += kBlockThreads)
-                                  f(ordered_key(minima.spans[span_place(i, query, minima.n)]));
-                              }),
+                              [&](auto f) { for_spans([&](std::uint32_t key, unsigned) { f(key); }); }),
              slack);
+  auto* spans = reinterpret_cast<std::uint32_t*>(kept.nearest);
+  const unsigned span_room = room.survivors * 2;
+  if (block.thread() == 0) n_kept = 0;
+  block.sync();
+  for_spans([&](std::uint32_t key, unsigned span) {
+    if (key > span_limit) return;
+    const unsigned at = atomicAdd(&n_kept, 1u);
+    if (at < span_room) spans[at] = span;
+  });
+  block.sync();
+  const unsigned n_kept_spans = n_kept;
+  if (n_kept_spans > span_room) {
+    if (block.thread() == 0) leave_open(task, query);
+    return;
+  }
+  constexpr unsigned kPerBlock = groups_per_block(kGroup);
+  const unsigned per_span = kPerBlock * plan.layout.span_tiles;
+  const auto for_groups = [&](auto f) {
+    const auto block_of = [&](unsigned i) {
+      return static_cast<unsigned>(plan.layout.block_of(spans[i / per_span], i % per_span / kPerBlock));
+    };
+    for_keys(
+        block, n_kept_spans * per_span,
+        [&](unsigned i) {
+          const unsigned at = block_of(i);
+          return at < tiles * plan.layout.warps
+                     ? ordered_key(minima.groups[group_place(at, query, minima.n, kGroup) + i % kPerBlock])
+                     : kMissingKey;
+        },
+        [&](std::uint32_t key, unsigned i) { f(key, block_of(i) * kPerBlock + i % kPerBlock); });
+  };
   // Mostly about k groups pass the limit of the spans; where it is more, a limit of their own.
   const auto keep_groups = [&](std::uint32_t limit) {
     block.sync();
     if (block.thread() == 0) n_kept = 0;
     block.sync();
-    for_groups(plan, tiles, minima, query, span_limit, block, [&](std::uint32_t key, unsigned group) {
-      if (key > limit || key >= kMissingKey) return;
+    for_groups([&](std::uint32_t key, unsigned group) {
+      if (key > limit) return;
       const unsigned at = atomicAdd(&n_kept, 1u);
-      if (at < room.rows / plan.group) kept.groups[at] = group;
+      if (at < room.rows / kGroup) kept.groups[at] = group;
     });
     block.sync();
     return n_kept;
@@ -190,29 +245,37 @@ __global__ void __launch_bounds__(kBlockThreads)
   const unsigned spare = task.k / 4 + 16;
   unsigned n_groups = keep_groups(span_limit);
   if (n_groups > task.k + spare)
-    n_groups = keep_groups(raised(select_threshold(block, task.k, spare, kept.bins,
-                                                   [&](auto f) {
-                                                     for_groups(plan, tiles, minima, query, span_limit, block,
-                                                                [&](std::uint32_t key, unsigned) { f(key); });
-                                                   }),
-                                  slack));
-  if (n_groups > room.rows / plan.group) {
+    n_groups = keep_groups(
+        raised(select_threshold(block, task.k, spare, kept.bins,
+                                [&](auto f) { for_groups([&](std::uint32_t key, unsigned) { f(key); }); }),
+               slack));
+  if (n_groups > room.rows / kGroup) {
     if (block.thread() == 0) leave_open(task, query);
     return;
   }
 
-  // Their members: 8 lanes to a row.
-  const unsigned n_rows = n_groups * plan.group;
-  const unsigned eighth = block.lane() / 8;
+  // Their members: 8 lanes to a row, several rows at once.
+  const unsigned n_rows = n_groups * kGroup;
+  const unsigned lane = block.lane() % kChunksPerRow, eighth = block.lane() / kChunksPerRow;
   const std::size_t steps = task.operand.depth / kDepthStep;
-  for (unsigned first = block.warp() * 4; first < n_rows; first += Block::kWarps * 4) {
-    const unsigned i = first + eighth;
-    const bool exists = i < n_rows;
-    const unsigned row = exists ? row_of(plan, kept.groups[i / plan.group], i % plan.group) : 0;
-    const float score = task.operand.bias[row] + product(task.queries.values, query, task.operand.values, row,
-                                                         steps, block.lane() % kChunksPerRow);
-    if (exists && block.lane() % 8 == 0)
-      kept.keys[i] = in_scope(task, query, row) ? ordered_key(score) : kMissingKey;
+  constexpr unsigned kWarpRowsAtOnce = kLanes / kChunksPerRow * kAtOnce;
+  for (unsigned first = block.warp() * kWarpRowsAtOnce; first < n_rows;
+       first += Block::kWarps * kWarpRowsAtOnce) {
+    unsigned ids[kAtOnce];
+    float scores[kAtOnce];
+#pragma unroll
+    for (unsigned j = 0; j < kAtOnce; ++j) {
+      const unsigned i = first + eighth * kAtOnce + j;
+      ids[j] = row_of<kGroup>(kept.groups, i < n_rows ? i : first);
+    }
+    products(task.queries.values, query, task.operand.values, ids, steps, lane, scores);
+#pragma unroll
+    for (unsigned j = 0; j < kAtOnce; ++j) {
+      const unsigned i = first + eighth * kAtOnce + j;
+      if (i < n_rows && lane == 0)
+        kept.keys[i] =
+            in_scope(task, query, ids[j]) ? ordered_key(task.operand.bias[ids[j]] + scores[j]) : kMissingKey;
+    }
   }
   block.sync();
   const std::uint32_t limit =
@@ -227,7 +290,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   for (unsigned i = block.thread(); i < n_rows; i += kBlockThreads) {
     if (kept.keys[i] > limit || kept.keys[i] >= kMissingKey) continue;
     const unsigned at = atomicAdd(&n_kept, 1u);
-    if (at < room.survivors) kept.nearest[at] = row_of(plan, kept.groups[i / plan.group], i % plan.group);
+    if (at < room.survivors) kept.nearest[at] = row_of<kGroup>(kept.groups, i);
   }
   block.sync();
   const unsigned n = n_kept;
@@ -269,6 +332,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
   TopKeys<Block> best(block, keys, &count, task.k);
+  wait_for_previous();
   const std::size_t n_items = std::size_t{*task.open.count} * segments;
   const std::size_t per_segment = (task.data.rows + segments - 1) / segments;
   for (std::size_t item = blockIdx.x; item < n_items; item += gridDim.x) {
@@ -304,6 +368,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ std::uint32_t scratch[Block::kWarps + 1], count;
   Block block(scratch);
   TopKeys<Block> best(block, keys, &count, task.k);
+  wait_for_previous();
   const std::size_t n_keys = std::size_t{segments} * task.k;
   for (std::size_t item = blockIdx.x; item < *task.open.count; item += gridDim.x) {
     best.start();
@@ -345,16 +410,14 @@ cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Mi
   const std::size_t bytes = room.survivors * sizeof(std::uint64_t) +
                             (room.rows + kBins + room.rows / plan.group) * sizeof(std::uint32_t);
   const bool few = task.n_queries <= kFewQueries;
-  const auto kernel = few ? settle<kManyThreads> : settle<kThreads>;
+  const bool fours = plan.group == 4;
+  const auto kernel = few ? (fours ? settle<kManyThreads, 4> : settle<kManyThreads, 16>)
+                          : (fours ? settle<kThreads, 4> : settle<kThreads, 16>);
   const cudaError_t code =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = static_cast<unsigned>(task.n_queries);
-  config.blockDim = few ? kManyThreads : kThreads;
-  config.dynamicSmemBytes = bytes;
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, task, plan, minima, room);
+  return launch_next(kernel, static_cast<unsigned>(task.n_queries), few ? kManyThreads : kThreads, bytes,
+                     stream, task, plan, minima, room);
 }
 
 cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial, int device,
@@ -363,9 +426,9 @@ cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64
   const cudaError_t code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (code != cudaSuccess) return code;
   const auto blocks = static_cast<unsigned>(processors) * 4;
-  rescan<<<blocks, kThreads, 0, stream>>>(task, segments, partial);
-  merge_segments<<<blocks, kThreads, 0, stream>>>(task, segments, partial);
-  return cudaGetLastError();
+  const cudaError_t scanned = launch_next(rescan, blocks, kThreads, 0, stream, task, segments, partial);
+  if (scanned != cudaSuccess) return scanned;
+  return launch_next(merge_segments, blocks, kThreads, 0, stream, task, segments, partial);
 }
 
 }  // namespace whimbrel::cuda

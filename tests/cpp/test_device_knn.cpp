@@ -289,6 +289,67 @@ TEST_CASE("searches that cannot be are refused, and empty ones are not") {
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
 }
 
+TEST_CASE("rows may lie apart and anywhere") {
+  if (!have_device()) return;
+  constexpr std::size_t kRows = 1200, kDim = 37, kStride = 41, kOffset = 3, kQueries = 70;
+  for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kI8}) {
+    // What lies between the rows is large, so that reading it would show.
+    std::vector<float> wide(kOffset + (kRows + kQueries) * kStride, 100.0f), rows, queries;
+    for (std::size_t i = 0; i < kRows + kQueries; ++i)
+      for (std::size_t j = 0; j < kDim; ++j) {
+        const float x = std::floor(bell(4, i * kDim + j) * 20);
+        wide[kOffset + i * kStride + j] = x;
+        (i < kRows ? rows : queries).push_back(x);
+      }
+    const OnDevice on_device(HostRows(wide, 1, type));
+    const DeviceRows all = on_device.rows();
+    const auto* first = static_cast<const unsigned char*>(all.data) + kOffset * element_bytes(type);
+    const DeviceRows apart(first, type, kRows + kQueries, kDim, kStride);
+    const DeviceMatrix matrix(apart.slice(0, kRows), Metric::kL2, nullptr);
+    const KnnOptions options{.k = 12};
+    compare(search(matrix, apart.slice(kRows, kQueries), options),
+            reference(HostRows(rows, kDim, type), HostRows(queries, kDim, type), Metric::kL2, options), 12);
+  }
+}
+
+TEST_CASE("a fast search returns canonical distances and misses next to nothing") {
+  if (!have_device()) return;
+  constexpr std::size_t kK = 20, kQueries = 200;
+  const HostRows data(values(Kind::kBell, 20000, 64, 1), 64, ElementType::kF32);
+  const HostRows queries(values(Kind::kBell, kQueries, 64, 2), 64, ElementType::kF32);
+  const OnDevice device_data(data), device_queries(queries);
+  const DeviceMatrix matrix(device_data.rows(), Metric::kL2, nullptr);
+  const KnnOptions options{.k = kK, .precision = KnnPrecision::kFast};
+  const Found got = search(matrix, device_queries.rows(), options);
+  const Found expected = reference(data, queries, Metric::kL2, {.k = kK});
+  std::size_t n_same = 0;
+  for (std::size_t q = 0; q < kQueries; ++q)
+    for (std::size_t i = 0; i < kK; ++i) {
+      const auto begin = expected.ids.begin() + static_cast<std::ptrdiff_t>(q * kK);
+      const auto at = std::find(begin, begin + kK, got.ids[q * kK + i]);
+      if (at == begin + kK) continue;
+      ++n_same;
+      CHECK(got.distances[q * kK + i] ==
+            expected.distances[static_cast<std::size_t>(at - expected.ids.begin())]);
+    }
+  CHECK(n_same >= kQueries * kK * 999 / 1000);
+  CHECK(got.stats.certified == kQueries);
+}
+
+TEST_CASE("too much device memory is refused with the bytes wanted and the bytes free") {
+  if (!have_device()) return;
+  constexpr std::size_t kWanted = std::size_t{1} << 50;
+  try {
+    const DeviceBuffer buffer(kWanted);
+    FAIL("got a petabyte");
+  } catch (const CudaError& error) {
+    CHECK(error.code() == cudaErrorMemoryAllocation);
+    CHECK(std::string(error.what()).find("expected 1125899906842624 bytes, got ") != std::string::npos);
+  }
+  CHECK(cudaGetLastError() == cudaSuccess);
+  CHECK(DeviceBuffer(1000).bytes() == 1000);
+}
+
 TEST_CASE("LID of the GPU is that of the CPU") {
   if (!have_device()) return;
   constexpr std::size_t kRows = 500, kK = 20;
