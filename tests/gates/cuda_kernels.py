@@ -20,14 +20,15 @@ TARGETS = ("80", "90a")
 INCLUDES = [f"-I{ROOT / folder}" for folder in ("cuda/include", "cuda/src", "cpp/include")]
 
 # Above these, fewer threads fit than the kernel was written for. The scans hold a tile in registers, at the
-# limit of a thread (255) or of a block of three warp groups (168).
-REGISTERS = {"scan": 255, "scan_hopper": 168}
+# limit of a thread (255) or of a block of three warp groups (168); the sort of hnsw_build is CUB's.
+REGISTERS = {"scan": 255, "scan_hopper": 168, "hnsw_build": 128}
 REGISTERS_ELSEWHERE = 96
 
 # Entry functions whose float sums are returned: file, and a pattern of their names.
 CANONICAL = [
     ("pairwise_distance", "."),
     ("normalize", "."),
+    ("hnsw_build", "choose|answer"),
     ("lid", "."),
     ("settle", "rescan|merge_segments"),
 ]
