@@ -30,9 +30,10 @@ void link_on(int device, const LevelToLink& level, std::uint32_t* lists) {
 py::capsule level_linker(int device) {
   auto linker = std::make_unique<LevelLinker>(
       [device](const LevelToLink& level, std::uint32_t* lists) { link_on(device, level, lists); });
-  return {linker.release(), kLinkerCapsule, [](PyObject* capsule) {
-            delete static_cast<LevelLinker*>(PyCapsule_GetPointer(capsule, kLinkerCapsule));
-          }};
+  const auto destroy = [](PyObject* capsule) {
+    delete static_cast<LevelLinker*>(PyCapsule_GetPointer(capsule, kLinkerCapsule));
+  };
+  return py::capsule(linker.release(), kLinkerCapsule, destroy);
 }
 
 }  // namespace
