@@ -5,6 +5,12 @@
 #include "whimbrel/cuda/errors.hpp"
 
 namespace whimbrel::python {
+
+void set_cuda_error(const cuda::CudaError& e) {
+  const py::object type = py::module_::import("whimbrel.cuda").attr("CudaError");
+  PyErr_SetObject(type.ptr(), type(e.what(), static_cast<int>(e.code())).ptr());
+}
+
 namespace {
 
 /// Errors of the runtime arrive as whimbrel.CudaError, with the runtime's number as `code`.
@@ -13,8 +19,7 @@ void register_errors() {
     try {
       if (error) std::rethrow_exception(error);
     } catch (const cuda::CudaError& e) {
-      const py::object type = py::module_::import("whimbrel.cuda").attr("CudaError");
-      PyErr_SetObject(type.ptr(), type(e.what(), static_cast<int>(e.code())).ptr());
+      set_cuda_error(e);
     }
   });
 }
@@ -27,6 +32,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   whimbrel::python::register_errors();
   whimbrel::python::register_cuda_device(m);
   whimbrel::python::register_cuda_exact(m);
+  whimbrel::python::register_cuda_hnsw(m);
   whimbrel::python::register_cuda_knn(m);
   whimbrel::python::register_cuda_sets(m);
 }

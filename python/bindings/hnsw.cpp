@@ -79,11 +79,17 @@ void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, c
 }
 
 HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids,
-                     const OptionalIds& order, std::size_t threads, const py::object& progress) {
+                     const OptionalIds& order, std::size_t threads, const py::object& progress,
+                     const py::object& linker) {
   const auto rows = as_matrix(vectors);
   const AddOptions options = add_options(ids, order, threads, progress);
-  return without_gil(
-      [&] { return HnswIndex::bulk_build(rows, self.params(), options, link_nearest(knn_earlier)); });
+  LevelLinker link = link_nearest(knn_earlier);
+  if (!linker.is_none()) {
+    const void* theirs = PyCapsule_GetPointer(linker.ptr(), kLinkerCapsule);
+    if (theirs == nullptr) throw py::error_already_set();
+    link = *static_cast<const LevelLinker*>(theirs);
+  }
+  return without_gil([&] { return HnswIndex::bulk_build(rows, self.params(), options, link); });
 }
 
 py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t k, std::size_t ef_search,
@@ -126,7 +132,8 @@ void register_hnsw(py::module_& m) {
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
       .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
-           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
+           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"),
+           py::arg("linker"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
            py::arg("threads"), py::arg("counted"))
       .def("size", [](const HnswIndex& self) { return without_gil([&] { return self.size(); }); })

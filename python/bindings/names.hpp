@@ -13,6 +13,9 @@
 
 namespace whimbrel::python {
 
+/// Of the capsule in which _cuda hands a LevelLinker to _core: one build, so one layout.
+inline constexpr const char* kLinkerCapsule = "whimbrel.LevelLinker";
+
 inline Metric metric_from_name(const std::string& name) {
   if (name == "l2") return Metric::kL2;
   if (name == "ip") return Metric::kIp;

@@ -199,7 +199,8 @@ class HnswIndex:
         threads: int,
         progress: _Progress,
     ) -> None: ...
-    # A new index with the parameters of this one, from exact candidates.
+    # A new index with the parameters of this one, from exact candidates; linked on the CPU, or by what
+    # _cuda.level_linker returned.
     def bulk_build(
         self,
         vectors: _Float32,
@@ -207,6 +208,7 @@ class HnswIndex:
         order: _Int64 | None,
         threads: int,
         progress: _Progress,
+        linker: object,
     ) -> HnswIndex: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(

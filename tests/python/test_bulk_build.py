@@ -169,3 +169,35 @@ def test_non_finite_values_are_refused(row):
     data[row, 1] = np.nan
     with pytest.raises(ValueError, match="vectors: expected finite values"):
         build(data)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_gpu_builds_the_same_file(metric):
+    if not wb.cuda.is_available():
+        pytest.skip("no CUDA device")
+    data = np.random.default_rng(0).standard_normal((6000, 20)).astype(np.float32)
+    kwargs = {"metric": metric, "order": "random", "ef_construction": 60}
+    assert build(data, device="cuda", **kwargs).dumps() == build(data, **kwargs).dumps()
+    seen = []
+    build(data, device="cuda", progress=lambda done, total: seen.append((done, total)), **kwargs)
+    assert seen[-1] == (6000, 6000)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"device": "tpu"}, "device: expected None, 'cpu', 'cuda'"),
+        ({"device": "cuda", "candidates": "graph"}, "device: expected None with candidates='graph'"),
+    ],
+)
+def test_devices_that_cannot_build_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        wb.HnswIndex.build([[0.0], [1.0]], **{"candidates": "exact", **kwargs})
+
+
+def test_without_a_device_there_is_an_error_that_says_so():
+    if wb.cuda.is_available():
+        pytest.skip("there is a device")
+    with pytest.raises(wb.CudaError):
+        build([[0.0], [1.0]], device="cuda")
+    assert len(build([[0.0], [1.0]], device="cpu")) == 2

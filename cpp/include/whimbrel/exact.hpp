@@ -39,8 +39,13 @@ WHIMBREL_API void knn_self(MatrixView<const float> data, const KnnParams& params
 ///
 /// @param ids, distances  (data.rows - first, params.k)
 /// @throws std::invalid_argument also if first > data.rows
+<<<<<<< HEAD
 WHIMBREL_API void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params,
                               std::int64_t* ids, float* distances);
+=======
+void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params, std::int64_t* ids,
+                 float* distances);
+>>>>>>> refs/heads/gpu-build
 
 /// distances[i * data.rows + j] = distance of query i to row j, in the canonical arithmetic.
 ///
