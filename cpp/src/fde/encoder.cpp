@@ -28,7 +28,6 @@ namespace {
 
 constexpr std::size_t kBlockTokens = 480;
 constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
-constexpr std::size_t kNearFloats = 4096;
 constexpr std::uint32_t kMaxBits = 24;
 constexpr std::uint32_t kMaxReps = 1u << 16;
 constexpr std::size_t kMaxDim = std::size_t{1} << 24;
@@ -114,7 +113,7 @@ class FdeEncoder::Impl {
     const std::size_t threads = resolve_threads(options.threads);
     check_offsets(name, sets.offsets, sets.tokens.rows);
     const std::vector<std::size_t> blocks = split(sets);
-    std::vector<Scratch> scratch(std::min(threads, blocks.size()), Scratch(params_.k_sim, params_.d_proj));
+    std::vector<Scratch> scratch(std::min(threads, blocks.size()), Scratch(params_.k_sim));
     ProgressMeter meter(options.progress, sets.size());
     std::atomic<bool> finite{true};
     parallel_for(
@@ -144,15 +143,14 @@ class FdeEncoder::Impl {
 
  private:
   struct Scratch {
-    Scratch(std::uint32_t k_sim, std::size_t width)
-        : census(k_sim), shares(census.n_cells()), sums(std::min(kNearFloats, census.n_cells() * width)) {}
-    // The block of a worker starts empty.
-    Scratch(const Scratch& other) : census(other.census), shares(other.shares), sums(other.sums) {}
+    explicit Scratch(std::uint32_t k_sim) : census(k_sim) {}
+    // A worker's scratch starts empty.
+    Scratch(const Scratch& other) : census(other.census) {}
 
     TokenBlock block;
     CellCensus census;
     std::vector<std::uint32_t> numbers;
-    std::vector<float> rows, shares, sums;
+    std::vector<float> rows;
   };
 
   std::uint32_t number(std::uint32_t bits) const { return number_.empty() ? bits : number_[bits]; }
@@ -200,39 +198,33 @@ class FdeEncoder::Impl {
                  Scratch& scratch, float* out) const {
     const std::size_t width = params_.d_proj;
     const TokenBlock& block = scratch.block;
+    std::fill_n(out, n_cells_ * width, 0.0f);
+    if (begin == end) return;
     const std::span<const std::uint32_t> cells(block.cells(repetition) + begin, end - begin);
-    const float* projected = block.projected(repetition, begin);
-    if (!documents || cells.empty()) {
-      sum(cells, projected, scratch, out);
-      return;
-    }
-    // Sums of documents are read again to become means: a place in the first-level cache, where they fit,
-    // spares the encoding, which is far from there, all but one pass.
-    float* sums = n_cells_ * width <= kNearFloats ? scratch.sums.data() : out;
-    sum(cells, projected, scratch, sums);
-    CellCensus& census = scratch.census;
-    census.take(cells);
-    for (std::uint32_t cell = 0; cell < n_cells_; ++cell)
-      scratch.shares[number(cell)] = 1 / static_cast<float>(std::max(census.count(cell), 1u));
-    tokens_.kernels().scale_rows(sums, scratch.shares.data(), n_cells_, width, out);
-    // Without bits there is one cell, and it has tokens.
-    if (!params_.fill_empty || census.empty().empty()) return;
-    census.fill();
-    for (const std::uint32_t cell : census.empty())
-      std::copy_n(projected + census.nearest(cell) * block.stride(), width, out + number(cell) * width);
-  }
-
-  /// The sums of projected tokens by cell.
-  void sum(std::span<const std::uint32_t> cells, const float* projected, Scratch& scratch, float* out) const {
-    std::fill_n(out, n_cells_ * params_.d_proj, 0.0f);
     const std::uint32_t* numbers = cells.data();
     if (!number_.empty()) {
       scratch.numbers.resize(cells.size());
       for (std::size_t t = 0; t < cells.size(); ++t) scratch.numbers[t] = number_[cells[t]];
       numbers = scratch.numbers.data();
     }
-    tokens_.kernels().add_by_cell(projected, scratch.block.stride(), cells.size(), params_.d_proj, numbers,
-                                  out);
+    tokens_.kernels().add_by_cell(block.projected(repetition, begin), block.stride(), cells.size(), width,
+                                  numbers, out);
+    if (!documents) return;
+
+    CellCensus& census = scratch.census;
+    census.take(cells);
+    for (std::uint32_t cell = 0; cell < n_cells_; ++cell) {
+      if (census.count(cell) < 2) continue;
+      const float share = 1 / static_cast<float>(census.count(cell));
+      float* sum = out + number(cell) * width;
+      for (std::size_t j = 0; j < width; ++j) sum[j] *= share;
+    }
+    // Without bits there is one cell, and it has tokens.
+    if (!params_.fill_empty || census.empty().empty()) return;
+    census.fill();
+    for (const std::uint32_t cell : census.empty())
+      std::copy_n(block.projected(repetition, begin + census.nearest(cell)), width,
+                  out + number(cell) * width);
   }
 
   /// The final sketch, and the type of the output.

@@ -25,16 +25,6 @@ void multiply(const kernels::KernelTable& table, const float* rows, std::size_t 
                  k > 0, products + r * table.tile_cols);
 }
 
-/// The rows that the next panel is made of, also those behind the block: the next block begins with them.
-void prefetch_rows(MatrixView<const float> tokens, std::size_t begin, std::size_t n) {
-  constexpr std::size_t kLine = kCacheLine / sizeof(float);
-  for (std::size_t i = begin; i < begin + n; ++i)
-    for (std::size_t k = 0; k < tokens.cols; k += kLine)
-      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(tokens.data) +
-                                                       (i * tokens.stride + k) * sizeof(float)),
-                         0, 2);
-}
-
 /// A sketch as the lists of the kernel: the coordinates of each sum, ascending, those to be subtracted last.
 void make_lists(const CountSketch& sketch, std::span<std::uint32_t> order, std::span<std::uint32_t> ends) {
   const auto key = [&](std::size_t i) { return 2 * sketch.bucket[i] + sketch.negative[i]; };
@@ -89,11 +79,9 @@ bool TokenEncoder::load(MatrixView<const float> tokens, std::uint32_t first, std
           block.centered_[t * dim + i] = rows.row(t)[i] - params_.center[i];
       signed_rows = {block.centered_.data(), n, dim};
     }
-    fill_panel(signed_rows, block);
-    prefetch_rows(tokens, begin + cols, cols);
-    set_bounds(block);
     bool finite = true;
     for (std::size_t c = 0; c < n; ++c) {
+      block.bounds_[c] = error_bound(signed_rows.row(c));
       // Only where the bound is infinite can a value be; a huge center may make one so that was not.
       if (block.bounds_[c] == kInf)
         finite =
@@ -103,6 +91,7 @@ bool TokenEncoder::load(MatrixView<const float> tokens, std::uint32_t first, std
     // Columns that pad the last panel are never in doubt.
     std::fill(block.bounds_.begin() + static_cast<std::ptrdiff_t>(n), block.bounds_.end(), -1.0f);
 
+    fill_panel(signed_rows, block);
     find_cells(signed_rows, begin, last - first, block);
     if (params_.projection == FdeProjection::kIdentity) continue;
     if (!params_.center.empty()) fill_panel(rows, block);
@@ -149,24 +138,16 @@ void TokenEncoder::fill_panel(MatrixView<const float> rows, TokenBlock& block) c
 /// product. Both roundings by Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1, u =
 /// 2^-24: a tile sums in runs of kTileDepth, the canonical form in 32 lanes; 1 % covers terms of second
 /// order. Infinite where the squared norm is out of range or not a number: no product is trusted then.
-void TokenEncoder::set_bounds(TokenBlock& block) const {
-  const std::size_t cols = table_.tile_cols;
-  float squared[kernels::kMaxTileCols] = {};
-  for (std::size_t k = 0; k < params_.dim; ++k) {
-    const float* p = block.panel_.data() + k * cols;
-    for (std::size_t c = 0; c < cols; ++c) squared[c] += p[c] * p[c];
-  }
-  const auto d = static_cast<double>(params_.dim);
-  const double run = std::min(d, static_cast<double>(kernels::kTileDepth)) + d / kernels::kTileDepth + 3;
+float TokenEncoder::error_bound(const float* row) const {
+  const std::size_t dim = params_.dim;
+  const float norm = -table_.ip.canonical(row, row, dim);
+  if (!(norm < kInf && norm > kSmallNorm)) return kInf;
+  const auto d = static_cast<double>(dim);
+  const double run = static_cast<double>(std::min(dim, kernels::kTileDepth)) + d / kernels::kTileDepth + 3;
   const double canonical = d / 32 + 8;
-  const double norms = 1 + d * 0x1p-23;  // theirs are rounded too
-  const double relative = 1.01 * norms * (run + canonical) * 0x1p-24 * largest_plane_;
-  for (std::size_t c = 0; c < cols; ++c) {
-    const bool in_range = squared[c] < kInf && squared[c] > kSmallNorm;
-    block.bounds_[c] = in_range ? static_cast<float>(relative * std::sqrt(static_cast<double>(squared[c])) +
-                                                     d * std::numeric_limits<float>::min())
-                                : kInf;
-  }
+  return static_cast<float>(1.01 * (run + canonical) * 0x1p-24 * std::sqrt(static_cast<double>(norm)) *
+                                largest_plane_ +
+                            d * std::numeric_limits<float>::min());
 }
 
 std::uint32_t TokenEncoder::canonical_cell(const float* row, std::uint32_t repetition) const {

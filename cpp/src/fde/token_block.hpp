@@ -63,8 +63,7 @@ class TokenEncoder {
   void find_cells(MatrixView<const float> rows, std::size_t begin, std::uint32_t repetitions,
                   TokenBlock& block) const;
   void project(std::size_t n, std::size_t begin, std::uint32_t repetition, TokenBlock& block) const;
-  /// Of the panel's tokens.
-  void set_bounds(TokenBlock& block) const;
+  float error_bound(const float* row) const;
   std::uint32_t canonical_cell(const float* row, std::uint32_t repetition) const;
 
   const FdeParams& params_;

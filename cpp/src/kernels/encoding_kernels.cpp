@@ -16,9 +16,8 @@ typedef float UnalignedQuad __attribute__((vector_size(16), aligned(4), may_alia
 inline Quad load_quad(const float* p) { return *reinterpret_cast<const UnalignedQuad*>(p); }
 inline void store_quad(float* p, Quad q) { *reinterpret_cast<UnalignedQuad*>(p) = q; }
 
-/// By blocks of 4 x 4.
-void transpose_quads(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols, float* out,
-                     std::size_t out_stride) {
+void transpose(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols, float* out,
+               std::size_t out_stride) {
   std::size_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     const float* p = in + r * in_stride;
@@ -41,51 +40,6 @@ void transpose_quads(const float* in, std::size_t in_stride, std::size_t rows, s
   }
   for (; r < rows; ++r)
     for (std::size_t c = 0; c < cols; ++c) out[c * out_stride + r] = in[r * in_stride + c];
-}
-
-#ifdef __AVX512F__
-/// Lanes of two rows change places where their numbers differ in bit kStep: a step of a transpose, which is
-/// done when every bit has had its turn.
-template <int kStep, int... kLane>
-inline void exchange(Vec& a, Vec& b) {
-  const Vec low = __builtin_shufflevector(a, b, ((kLane & kStep) != 0 ? 16 + kLane - kStep : kLane)...);
-  b = __builtin_shufflevector(a, b, ((kLane & kStep) != 0 ? 16 + kLane : kLane + kStep)...);
-  a = low;
-}
-
-template <int kStep>
-inline void exchange_rows(Vec* row) {
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i)
-    if ((i & kStep) == 0)
-      exchange<kStep, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>(row[i], row[i + kStep]);
-}
-
-void transpose_16(const float* in, std::size_t in_stride, float* out, std::size_t out_stride) {
-  Vec row[16];
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < 16; ++i) row[i] = load(in + i * in_stride);
-  exchange_rows<1>(row);
-  exchange_rows<2>(row);
-  exchange_rows<4>(row);
-  exchange_rows<8>(row);
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < 16; ++i) store(out + i * out_stride, row[i]);
-}
-#endif
-
-void transpose(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols, float* out,
-               std::size_t out_stride) {
-  std::size_t r = 0;
-#ifdef __AVX512F__
-  for (; r + 16 <= rows; r += 16) {
-    const float* p = in + r * in_stride;
-    std::size_t c = 0;
-    for (; c + 16 <= cols; c += 16) transpose_16(p + c, in_stride, out + c * out_stride + r, out_stride);
-    transpose_quads(p + c, in_stride, 16, cols - c, out + c * out_stride + r, out_stride);
-  }
-#endif
-  transpose_quads(in + r * in_stride, in_stride, rows - r, cols, out + r, out_stride);
 }
 
 std::uint64_t sign_bits(const float* products, std::size_t n_bits, const float* bounds, std::uint32_t* bits) {
@@ -134,19 +88,9 @@ void add_by_cell(const float* rows, std::size_t stride, std::size_t n, std::size
   }
 }
 
-void scale_rows(const float* rows, const float* scales, std::size_t n, std::size_t width, float* out) {
-  for (std::size_t r = 0; r < n; ++r, rows += width, out += width) {
-    const float scale = scales[r];
-    std::size_t j = 0;
-    for (; j + kWidth <= width; j += kWidth) store(out + j, load(rows + j) * scale);
-    for (; j + 4 <= width; j += 4) store_quad(out + j, load_quad(rows + j) * scale);
-    for (; j < width; ++j) out[j] = rows[j] * scale;
-  }
-}
-
 }  // namespace
 
 extern const EncodingKernels kEncoding;
-const EncodingKernels kEncoding = {transpose, sign_bits, sketch, add_by_cell, scale_rows};
+const EncodingKernels kEncoding = {transpose, sign_bits, sketch, add_by_cell};
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

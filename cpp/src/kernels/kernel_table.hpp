@@ -119,9 +119,6 @@ using SketchKernel = void (*)(const float* panel, const std::uint32_t* order, co
 /// sums[cells[t] * width + j] += rows[t * stride + j], t ascending.
 using AddByCellKernel = void (*)(const float* rows, std::size_t stride, std::size_t n, std::size_t width,
                                  const std::uint32_t* cells, float* sums);
-/// out[r * width + j] = rows[r * width + j] * scales[r]; out may be rows.
-using ScaleRowsKernel = void (*)(const float* rows, const float* scales, std::size_t n, std::size_t width,
-                                 float* out);
 
 /// Columns are those of a tile: panels and products have tile_cols of them.
 struct EncodingKernels {
@@ -129,7 +126,6 @@ struct EncodingKernels {
   SignBitsKernel sign_bits;
   SketchKernel sketch;
   AddByCellKernel add_by_cell;
-  ScaleRowsKernel scale_rows;
 };
 
 struct KernelTable {
