@@ -1,12 +1,7 @@
 """Exact search for more neighbors than the kernels keep: all distances of some queries at a time, sorted.
 
 Costs a sort of n numbers a query, and memory for a tile of distances and twice as much for their order. Not
-<<<<<<< HEAD
-for cosine: its order is that of the inner products of unit rows, and adding 1 makes ties that it does not
-have.
-=======
 for cosine: its order is that of the products of unit rows, and adding 1 makes ties that they do not have.
->>>>>>> refs/heads/gpu-py
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "whimbrel/byte_io.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/progress.hpp"
 
@@ -58,7 +59,7 @@ struct CurQueryOptions {
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
 /// them.
-class CurIndex {
+class WHIMBREL_API CurIndex {
  public:
   /// @param anchor_scores  (k_q, n), a row per anchor query
   /// @param first_stage    the scores of a cheap first stage on the same pairs, or empty. If given, its share

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "whimbrel/cur.hpp"
+#include "whimbrel/export.h"
 
 namespace whimbrel {
 
@@ -41,7 +42,7 @@ struct CurSearchParams {
 };
 
 /// For one thread at a time. The index must outlive it and not change meanwhile.
-class CurSearch {
+class WHIMBREL_API CurSearch {
  public:
   /// @param start        items of the first round, best first, as many as it takes; filled up, as an empty
   /// list is:

@@ -39,20 +39,16 @@ WHIMBREL_API void knn_self(MatrixView<const float> data, const KnnParams& params
 ///
 /// @param ids, distances  (data.rows - first, params.k)
 /// @throws std::invalid_argument also if first > data.rows
-<<<<<<< HEAD
 WHIMBREL_API void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params,
                               std::int64_t* ids, float* distances);
-=======
-void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params, std::int64_t* ids,
-                 float* distances);
->>>>>>> refs/heads/gpu-build
 
 /// distances[i * data.rows + j] = distance of query i to row j, in the canonical arithmetic.
 ///
 /// @param threads    0: all; does not change the result
 /// @param distances  (queries.rows, data.rows), C order, written by this call
 /// @throws std::invalid_argument if the columns differ or on a non-finite value
-void pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries, Metric metric,
-                        std::size_t threads, const ProgressFn& progress, float* distances);
+WHIMBREL_API void pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries,
+                                     Metric metric, std::size_t threads, const ProgressFn& progress,
+                                     float* distances);
 
 }  // namespace whimbrel
