@@ -167,7 +167,7 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
       [&] { check(launch_scan(plan, operand, task.queries.values, q, 0, minima, limits, nullptr), "scan"); });
   const double settled = settle ? median_ms([&] {
     check(cudaMemsetAsync(count.data(), 0, 4), "cudaMemset");
-    check(launch_settle(task, plan, minima, nullptr), "settle");
+    check(launch_settle(task, plan, minima, limits, nullptr), "settle");
   })
                                 : 0;
   const double flop =

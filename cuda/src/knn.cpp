@@ -145,9 +145,8 @@ cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOp
     if (code == cudaSuccess)
       code = launch_scan(plan, data.operand(), chunk.queries.values, n, task.first_row, chunk.minima, limits,
                          stream);
-    if (code == cudaSuccess) code = launch_settle(task, plan, chunk.minima, stream);
-    if (code == cudaSuccess)
-      code = launch_rescan(task, chunk.segments, chunk.partial, limits.processors, stream);
+    if (code == cudaSuccess) code = launch_settle(task, plan, chunk.minima, limits, stream);
+    if (code == cudaSuccess) code = launch_rescan(task, chunk.segments, chunk.partial, limits, stream);
     if (code != cudaSuccess) return code;
   }
   return cudaSuccess;

@@ -15,20 +15,21 @@ __device__ inline void wait_for_previous() {
 #endif
 }
 
-/// A launch whose start overlaps with the end of the kernel before.
+/// A launch whose start overlaps with the end of the kernel before, where `overlap` says that the kernel's
+/// code was compiled for such a device: other code would not wait.
 template <class... Parameters, class... Arguments>
-cudaError_t launch_next(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, std::size_t shared,
-                        cudaStream_t stream, const Arguments&... arguments) {
-  cudaLaunchAttribute overlap = {};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+cudaError_t launch_next(void (*kernel)(Parameters...), bool overlap, unsigned blocks, unsigned threads,
+                        std::size_t shared, cudaStream_t stream, const Arguments&... arguments) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = blocks;
   config.blockDim = threads;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = 1;
+  config.attrs = &attribute;
+  config.numAttrs = overlap ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

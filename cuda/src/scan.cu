@@ -214,7 +214,7 @@ cudaError_t launch(const ScanTask& task, const DeviceLimits& limits, cudaStream_
   if (code != cudaSuccess) return code;
   const unsigned grid = std::min(task.items_per_query_tile * task.query_tiles,
                                  limits.processors * static_cast<unsigned>(std::max(blocks, 1)));
-  return launch_next(kernel, grid, S::kThreads, bytes, stream, task);
+  return launch_next(kernel, limits.hopper, grid, S::kThreads, bytes, stream, task);
 }
 
 template <class S>

@@ -274,8 +274,8 @@ cudaError_t launch(const ScanTask& task, const DeviceLimits& limits, cudaStream_
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
   const unsigned items = task.items_per_query_tile * task.query_tiles;
-  return launch_next(kernel, items < limits.processors ? items : limits.processors, kThreads, bytes, stream,
-                     task, static_cast<unsigned>(stages));
+  return launch_next(kernel, limits.hopper, items < limits.processors ? items : limits.processors, kThreads,
+                     bytes, stream, task, static_cast<unsigned>(stages));
 }
 
 using Wide = Shape<true, false>;

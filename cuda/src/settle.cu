@@ -405,7 +405,7 @@ cudaError_t fill_missing(std::int64_t* ids, float* distances, std::size_t n, cud
 }
 
 cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Minima& minima,
-                          cudaStream_t stream) {
+                          const DeviceLimits& limits, cudaStream_t stream) {
   const Room room = task.k <= 128 ? Room{4096, 1024} : Room{8192, 2048};
   const std::size_t bytes = room.survivors * sizeof(std::uint64_t) +
                             (room.rows + kBins + room.rows / plan.group) * sizeof(std::uint32_t);
@@ -416,16 +416,17 @@ cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Mi
   const cudaError_t code =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
-  return launch_next(kernel, static_cast<unsigned>(task.n_queries), few ? kManyThreads : kThreads, bytes,
-                     stream, task, plan, minima, room);
+  return launch_next(kernel, limits.hopper, static_cast<unsigned>(task.n_queries),
+                     few ? kManyThreads : kThreads, bytes, stream, task, plan, minima, room);
 }
 
 cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial,
-                          unsigned processors, cudaStream_t stream) {
-  const unsigned blocks = processors * 4;
-  const cudaError_t scanned = launch_next(rescan, blocks, kThreads, 0, stream, task, segments, partial);
+                          const DeviceLimits& limits, cudaStream_t stream) {
+  const unsigned blocks = limits.processors * 4;
+  const cudaError_t scanned =
+      launch_next(rescan, limits.hopper, blocks, kThreads, 0, stream, task, segments, partial);
   if (scanned != cudaSuccess) return scanned;
-  return launch_next(merge_segments, blocks, kThreads, 0, stream, task, segments, partial);
+  return launch_next(merge_segments, limits.hopper, blocks, kThreads, 0, stream, task, segments, partial);
 }
 
 }  // namespace whimbrel::cuda
