@@ -135,12 +135,12 @@ void bench_recorded(const DeviceMatrix& data, const DeviceRows& queries, const K
 /// One chunk, by stage; `change` alters the plan.
 void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const KnnOptions& options,
                   const std::function<void(ScanPlan&)>& change, const char* name, bool settle = true) {
-  int processors = 0;
-  check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0), "cudaDeviceGetAttribute");
+  DeviceLimits limits{};
+  check(read_limits(limits), "read_limits");
   const ScanOperand& operand = data.operand();
   const std::size_t q = queries.rows, n = data.rows().rows;
   ScanPlan plan{};
-  check(plan_scan(q, n, operand.depth, options.k, options.scope, 0, plan), "plan_scan");
+  plan_scan(q, n, operand.depth, options.k, options.scope, limits, plan);
   change(plan);
   const std::size_t padded = (q + plan.tile_rows - 1) / plan.tile_rows * plan.tile_rows;
   const DeviceBuffer values(padded * operand.depth * 2), rows(q * data.rows().cols * 4), slack(q * 4),
@@ -164,7 +164,7 @@ void bench_stages(const DeviceMatrix& data, const DeviceRows& queries, const Knn
     check(prepare_queries(queries, padded, operand, data.metric(), true, task.queries, nullptr), "prepare");
   });
   const double scan = median_ms(
-      [&] { check(launch_scan(plan, operand, task.queries.values, q, 0, minima, 0, nullptr), "scan"); });
+      [&] { check(launch_scan(plan, operand, task.queries.values, q, 0, minima, limits, nullptr), "scan"); });
   const double settled = settle ? median_ms([&] {
     check(cudaMemsetAsync(count.data(), 0, 4), "cudaMemset");
     check(launch_settle(task, plan, minima, nullptr), "settle");
@@ -184,13 +184,13 @@ void variants(std::size_t dim, bool hopper) {
   constexpr std::size_t kRows = 1000000, kQueries = 3584;
   const Vectors rows(kRows, dim, 1), queries(kQueries, dim, 2);
   const DeviceMatrix data(rows.rows, Metric::kL2, nullptr);
-  int processors = 0;
-  check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0), "cudaDeviceGetAttribute");
+  DeviceLimits limits{};
+  check(read_limits(limits), "read_limits");
   const auto with = [&](ScanKernel kernel, unsigned group, std::size_t k) {
     return [=](ScanPlan& plan) {
       set_kernel(plan, kernel);
       plan.group = group;
-      set_runs(plan, kQueries, kRows, k, static_cast<std::size_t>(processors));
+      set_runs(plan, kQueries, kRows, k, limits.processors);
     };
   };
   std::vector<std::pair<ScanKernel, const char*>> kernels = {{ScanKernel::kSmall, "small"},
@@ -262,6 +262,12 @@ void copy_bandwidth() {
   std::printf("copy: %.0f GB/s\n", 2 * static_cast<double>(kBytes) / ms * 1e-6);
 }
 
+bool has_hopper() {
+  DeviceLimits limits{};
+  check(read_limits(limits), "read_limits");
+  return limits.hopper;
+}
+
 int run(int argc, char** argv) {
   int n_devices = 0;
   if (cudaGetDeviceCount(&n_devices) != cudaSuccess || n_devices == 0) {
@@ -276,7 +282,7 @@ int run(int argc, char** argv) {
   const std::vector<std::size_t> dims = {128, 384, 768};
   if (what == "--variants" || what == "all")
     for (const std::size_t dim : dims) variants(dim, false);
-  if ((what == "--hopper" || what == "all") && hopper_available(0))
+  if ((what == "--hopper" || what == "all") && has_hopper())
     for (const std::size_t dim : dims) variants(dim, true);
   if (what == "--searches" || what == "all")
     for (const std::size_t dim : dims) searches(dim);

@@ -52,58 +52,52 @@ Chunk lay_out(void* workspace, const ScanPlan& plan, const DeviceMatrix& data, s
 
 /// How many queries at a time, and how.
 struct Schedule {
-  ScanPlan plan;
+  ScanPlan plan{};
   std::size_t chunk = 0;
   std::size_t bytes = 0;
 };
 
-cudaError_t schedule_chunk(const DeviceMatrix& data, const KnnOptions& options, int device, std::size_t n,
-                           Schedule& out) {
-  const cudaError_t code =
-      plan_scan(n, data.rows().rows, data.operand().depth, options.k, options.scope, device, out.plan);
-  if (code != cudaSuccess) return code;
+void schedule_chunk(const DeviceMatrix& data, const KnnOptions& options, const DeviceLimits& limits,
+                    std::size_t n, Schedule& out) {
+  plan_scan(n, data.rows().rows, data.operand().depth, options.k, options.scope, limits, out.plan);
   out.chunk = n;
   out.bytes = lay_out(nullptr, out.plan, data, n, options.k).bytes;
-  return cudaSuccess;
 }
 
 /// The schedule with the largest chunks up to the usual, of equal size, that fits into `limit` bytes.
 cudaError_t make_schedule(const DeviceMatrix& data, std::size_t n_queries, const KnnOptions& options,
-                          std::size_t limit, Schedule& out) {
-  int device = 0;
-  cudaError_t code = cudaGetDevice(&device);
-  if (code != cudaSuccess) return code;
-  code = schedule_chunk(data, options, device, n_queries, out);
-  if (code != cudaSuccess) return code;
+                          const DeviceLimits& limits, std::size_t limit, Schedule& out) {
+  schedule_chunk(data, options, limits, n_queries, out);
   const std::size_t tile = out.plan.tile_rows;
   const std::size_t per_query = out.plan.minima() * sizeof(float);
   std::size_t most = std::clamp(kMinimaBytes / std::max<std::size_t>(per_query, 1), tile, kMaxChunk);
   for (most = most / tile * tile; most > 0; most -= std::max(tile, most / 16 / tile * tile)) {
     const std::size_t n_chunks = (n_queries + most - 1) / most;
     const std::size_t chunk = std::min(n_queries, round_up((n_queries + n_chunks - 1) / n_chunks, tile));
-    code = schedule_chunk(data, options, device, chunk, out);
-    if (code != cudaSuccess || out.bytes <= limit) return code;
+    schedule_chunk(data, options, limits, chunk, out);
+    if (out.bytes <= limit) return cudaSuccess;
   }
   return limit == 0 ? cudaSuccess : cudaErrorInvalidValue;  // 0: the question for the least
 }
 
-bool valid(const DeviceMatrix& data, const KnnOptions& options) {
-  return options.k >= 1 && options.k <= kMaxK && data.rows().rows > 0;
+std::size_t workspace_bytes_within(const DeviceMatrix& data, std::size_t n_queries, const KnnOptions& options,
+                                   std::size_t limit) {
+  Schedule schedule;
+  DeviceLimits limits{};
+  if (n_queries == 0 || data.rows().rows == 0 || options.k < 1 || options.k > kMaxK) return 0;
+  if (read_limits(limits) != cudaSuccess) return 0;
+  return make_schedule(data, n_queries, options, limits, limit, schedule) == cudaSuccess ? schedule.bytes : 0;
 }
 
 }  // namespace
 
 std::size_t knn_workspace_bytes(const DeviceMatrix& data, std::size_t n_queries, const KnnOptions& options) {
-  Schedule schedule;
-  if (n_queries == 0 || !valid(data, options)) return 0;
-  return make_schedule(data, n_queries, options, SIZE_MAX, schedule) == cudaSuccess ? schedule.bytes : 0;
+  return workspace_bytes_within(data, n_queries, options, SIZE_MAX);
 }
 
 std::size_t knn_min_workspace_bytes(const DeviceMatrix& data, std::size_t n_queries,
                                     const KnnOptions& options) {
-  Schedule schedule;
-  if (n_queries == 0 || !valid(data, options)) return 0;
-  return make_schedule(data, n_queries, options, 0, schedule) == cudaSuccess ? schedule.bytes : 0;
+  return workspace_bytes_within(data, n_queries, options, 0);
 }
 
 cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOptions& options,
@@ -120,12 +114,12 @@ cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOp
   if (rows.rows == 0) return fill_missing(ids, distances, queries.rows * options.k, stream);
 
   Schedule schedule;
-  code = make_schedule(data, queries.rows, options, workspace_bytes, schedule);
+  DeviceLimits limits{};
+  code = read_limits(limits);
+  if (code != cudaSuccess) return code;
+  code = make_schedule(data, queries.rows, options, limits, workspace_bytes, schedule);
   if (code != cudaSuccess) return code;
   if (schedule.bytes > workspace_bytes) return cudaErrorInvalidValue;
-  int device = 0;
-  code = cudaGetDevice(&device);
-  if (code != cudaSuccess) return code;
 
   for (std::size_t first = 0; first < queries.rows; first += schedule.chunk) {
     const std::size_t n = std::min(schedule.chunk, queries.rows - first);
@@ -149,10 +143,11 @@ cudaError_t launch_knn(const DeviceMatrix& data, DeviceRows queries, const KnnOp
     code = prepare_queries(queries.slice(first, n), round_up(n, plan.tile_rows), data.operand(),
                            data.metric(), options.precision == KnnPrecision::kAuto, chunk.queries, stream);
     if (code == cudaSuccess)
-      code = launch_scan(plan, data.operand(), chunk.queries.values, n, task.first_row, chunk.minima, device,
+      code = launch_scan(plan, data.operand(), chunk.queries.values, n, task.first_row, chunk.minima, limits,
                          stream);
     if (code == cudaSuccess) code = launch_settle(task, plan, chunk.minima, stream);
-    if (code == cudaSuccess) code = launch_rescan(task, chunk.segments, chunk.partial, device, stream);
+    if (code == cudaSuccess)
+      code = launch_rescan(task, chunk.segments, chunk.partial, limits.processors, stream);
     if (code != cudaSuccess) return code;
   }
   return cudaSuccess;

@@ -203,19 +203,17 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) scan(const __grid_con
 }
 
 template <class S>
-cudaError_t launch(const ScanTask& task, int device, cudaStream_t stream) {
+cudaError_t launch(const ScanTask& task, const DeviceLimits& limits, cudaStream_t stream) {
   const auto kernel = task.plan.group == 4 ? scan<S, 4> : scan<S, 16>;
   const std::size_t bytes = S::shared_bytes(task.steps);
   cudaError_t code =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
-  int processors = 0, blocks = 0;
-  code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  if (code != cudaSuccess) return code;
+  int blocks = 0;
   code = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, static_cast<int>(S::kThreads), bytes);
   if (code != cudaSuccess) return code;
   const unsigned grid = std::min(task.items_per_query_tile * task.query_tiles,
-                                 static_cast<unsigned>(processors * std::max(blocks, 1)));
+                                 limits.processors * static_cast<unsigned>(std::max(blocks, 1)));
   return launch_next(kernel, grid, S::kThreads, bytes, stream, task);
 }
 
@@ -243,20 +241,26 @@ void set_kernel(ScanPlan& plan, ScanKernel kernel) {
   }
 }
 
-cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t depth, std::size_t k,
-                      KnnScope scope, int device, ScanPlan& plan) {
-  int processors = 0, shared = 0;
-  cudaError_t code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+cudaError_t read_limits(DeviceLimits& limits) {
+  int device = 0, processors = 0, shared = 0;
+  cudaError_t code = cudaGetDevice(&device);
+  if (code == cudaSuccess) code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (code == cudaSuccess)
+    code = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (code != cudaSuccess) return code;
-  code = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (code != cudaSuccess) return code;
+  limits = {static_cast<unsigned>(processors), static_cast<std::size_t>(shared), hopper_available(device)};
+  return cudaSuccess;
+}
+
+void plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t depth, std::size_t k, KnnScope scope,
+               const DeviceLimits& limits, ScanPlan& plan) {
   const std::size_t steps = depth / kDepthStep;
-  const auto fits = [&](std::size_t bytes) { return bytes <= static_cast<std::size_t>(shared); };
+  const auto fits = [&](std::size_t bytes) { return bytes <= limits.shared; };
 
   plan.scope = scope;
-  const bool hopper = hopper_available(device), few = n_queries <= Narrow::kRows;
+  const bool few = n_queries <= Narrow::kRows;
   const auto hopper_takes = [&](ScanKernel kernel) {
-    return hopper && hopper_fits(kernel, steps, static_cast<std::size_t>(shared));
+    return limits.hopper && hopper_fits(kernel, steps, limits.shared);
   };
   if (few && hopper_takes(ScanKernel::kHopperNarrow))
     set_kernel(plan, ScanKernel::kHopperNarrow);
@@ -277,8 +281,7 @@ cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t dep
   constexpr std::size_t kFewNeighbors = 32, kMoreNeighbors = 128, kMoreDepth = 512;
   const bool sixteen = k <= kFewNeighbors || (k <= kMoreNeighbors && depth <= kMoreDepth);
   plan.group = !few && sixteen ? 16 : 4;
-  set_runs(plan, n_queries, n_rows, k, static_cast<std::size_t>(processors));
-  return cudaSuccess;
+  set_runs(plan, n_queries, n_rows, k, limits.processors);
 }
 
 void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t k,
@@ -309,8 +312,8 @@ void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::si
 }
 
 cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __half* queries,
-                        std::size_t n_queries, std::size_t first_row, const Minima& out, int device,
-                        cudaStream_t stream) {
+                        std::size_t n_queries, std::size_t first_row, const Minima& out,
+                        const DeviceLimits& limits, cudaStream_t stream) {
   ScanTask task{};
   task.queries = reinterpret_cast<const unsigned char*>(queries);
   task.rows = reinterpret_cast<const unsigned char*>(data.values);
@@ -329,22 +332,17 @@ cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __h
   if (task.items_per_query_tile == 0) return cudaSuccess;
   switch (plan.kernel) {
     case ScanKernel::kResident:
-      return launch<Resident>(task, device, stream);
+      return launch<Resident>(task, limits, stream);
     case ScanKernel::kStreamed:
-      return launch<Streamed>(task, device, stream);
+      return launch<Streamed>(task, limits, stream);
     case ScanKernel::kNarrow:
-      return launch<Narrow>(task, device, stream);
+      return launch<Narrow>(task, limits, stream);
     case ScanKernel::kSmall:
-      return launch<Small>(task, device, stream);
+      return launch<Small>(task, limits, stream);
     default:
       break;
   }
-  int shared = 0;
-  if (const cudaError_t code =
-          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-      code != cudaSuccess)
-    return code;
-  return launch_hopper_scan(task, static_cast<std::size_t>(shared), device, stream);
+  return launch_hopper_scan(task, limits, stream);
 }
 
 }  // namespace whimbrel::cuda

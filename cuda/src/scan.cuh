@@ -60,12 +60,19 @@ struct Minima {
       : groups(place), spans(place == nullptr ? nullptr : place + n_queries * plan.groups()), n(n_queries) {}
 };
 
-/// Whether the kernels for Hopper can run: the device, and whether their code is in this binary.
-bool hopper_available(int device);
+/// What of a device decides how a search runs. Asked for once per call: each question takes the driver some
+/// time.
+struct DeviceLimits {
+  unsigned processors;
+  std::size_t shared;  ///< bytes of shared memory that a block can have
+  bool hopper;  ///< the kernels for Hopper can run: the device, and whether their code is in this binary
+};
+/// Of the current device.
+cudaError_t read_limits(DeviceLimits& limits);
 
 /// The plan for chunks of at most n_queries queries.
-cudaError_t plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t depth, std::size_t k,
-                      KnnScope scope, int device, ScanPlan& plan);
+void plan_scan(std::size_t n_queries, std::size_t n_rows, std::size_t depth, std::size_t k, KnnScope scope,
+               const DeviceLimits& limits, ScanPlan& plan);
 /// The parts of it that measurements vary: the kernel and its shape, then runs and spans.
 void set_kernel(ScanPlan& plan, ScanKernel kernel);
 void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::size_t k,
@@ -74,7 +81,7 @@ void set_runs(ScanPlan& plan, std::size_t n_queries, std::size_t n_rows, std::si
 /// @param queries    (n_queries padded to whole tiles, depth), negated
 /// @param first_row  row number of query 0, for scopes other than kAll
 cudaError_t launch_scan(const ScanPlan& plan, const ScanOperand& data, const __half* queries,
-                        std::size_t n_queries, std::size_t first_row, const Minima& out, int device,
-                        cudaStream_t stream);
+                        std::size_t n_queries, std::size_t first_row, const Minima& out,
+                        const DeviceLimits& limits, cudaStream_t stream);
 
 }  // namespace whimbrel::cuda

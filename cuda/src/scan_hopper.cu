@@ -266,20 +266,16 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 template <class S, unsigned kGroup>
-cudaError_t launch(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream) {
+cudaError_t launch(const ScanTask& task, const DeviceLimits& limits, cudaStream_t stream) {
   const auto kernel = scan_hopper<S, kGroup>;
-  const std::size_t stages = S::stages(task.steps, shared);
+  const std::size_t stages = S::stages(task.steps, limits.shared);
   const std::size_t bytes = S::shared_bytes(stages, task.steps);
   cudaError_t code =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   if (code != cudaSuccess) return code;
-  int processors = 0;
-  code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  if (code != cudaSuccess) return code;
   const unsigned items = task.items_per_query_tile * task.query_tiles;
-  const auto blocks = static_cast<unsigned>(processors);
-  return launch_next(kernel, items < blocks ? items : blocks, kThreads, bytes, stream, task,
-                     static_cast<unsigned>(stages));
+  return launch_next(kernel, items < limits.processors ? items : limits.processors, kThreads, bytes, stream,
+                     task, static_cast<unsigned>(stages));
 }
 
 using Wide = Shape<true, false>;
@@ -315,17 +311,15 @@ void set_hopper_shape(ScanPlan& plan) {
   plan.layout.warps = (narrow ? Narrow::kTileCols : Wide::kTileCols) / kBlockCols;
 }
 
-cudaError_t launch_hopper_scan(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream) {
+cudaError_t launch_hopper_scan(const ScanTask& task, const DeviceLimits& limits, cudaStream_t stream) {
   const bool fours = task.plan.group == 4;
   switch (task.plan.kernel) {
     case ScanKernel::kHopperNarrow:
-      return launch<Narrow, 4>(task, shared, device, stream);
+      return launch<Narrow, 4>(task, limits, stream);
     case ScanKernel::kHopperStreamed:
-      return fours ? launch<Streamed, 4>(task, shared, device, stream)
-                   : launch<Streamed, 16>(task, shared, device, stream);
+      return fours ? launch<Streamed, 4>(task, limits, stream) : launch<Streamed, 16>(task, limits, stream);
     default:
-      return fours ? launch<Wide, 4>(task, shared, device, stream)
-                   : launch<Wide, 16>(task, shared, device, stream);
+      return fours ? launch<Wide, 4>(task, limits, stream) : launch<Wide, 16>(task, limits, stream);
   }
 }
 

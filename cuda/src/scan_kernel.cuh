@@ -75,6 +75,7 @@ __device__ inline bool mask_touches(KnnScope scope, int ahead, int queries) {
 /// The scan for Hopper (scan_hopper.cu). `shared`: bytes of shared memory that a block can have.
 bool hopper_fits(ScanKernel kernel, std::size_t steps, std::size_t shared);
 void set_hopper_shape(ScanPlan& plan);
-cudaError_t launch_hopper_scan(const ScanTask& task, std::size_t shared, int device, cudaStream_t stream);
+cudaError_t launch_hopper_scan(const ScanTask& task, const DeviceLimits& limits, cudaStream_t stream);
+bool hopper_available(int device);
 
 }  // namespace whimbrel::cuda

@@ -420,12 +420,9 @@ cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Mi
                      stream, task, plan, minima, room);
 }
 
-cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial, int device,
-                          cudaStream_t stream) {
-  int processors = 0;
-  const cudaError_t code = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  if (code != cudaSuccess) return code;
-  const auto blocks = static_cast<unsigned>(processors) * 4;
+cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial,
+                          unsigned processors, cudaStream_t stream) {
+  const unsigned blocks = processors * 4;
   const cudaError_t scanned = launch_next(rescan, blocks, kThreads, 0, stream, task, segments, partial);
   if (scanned != cudaSuccess) return scanned;
   return launch_next(merge_segments, blocks, kThreads, 0, stream, task, segments, partial);

@@ -41,8 +41,8 @@ cudaError_t launch_settle(const SettleTask& task, const ScanPlan& plan, const Mi
 
 /// Answer the queries on the list by looking at every row. Their best of each of `segments` parts of the
 /// rows go through `partial`: (n_queries, segments, k).
-cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial, int device,
-                          cudaStream_t stream);
+cudaError_t launch_rescan(const SettleTask& task, unsigned segments, std::uint64_t* partial,
+                          unsigned processors, cudaStream_t stream);
 
 /// n results of "nothing found".
 cudaError_t fill_missing(std::int64_t* ids, float* distances, std::size_t n, cudaStream_t stream);

@@ -39,9 +39,10 @@ void check_scan(const Case& c) {
   const OnDevice device_rows(host), device_queries(host_queries);
   const DeviceMatrix data(device_rows.rows(), c.metric, nullptr);
 
-  int device = 0;
+  DeviceLimits limits{};
+  REQUIRE(read_limits(limits) == cudaSuccess);
   ScanPlan plan{};
-  REQUIRE(plan_scan(kQueries, kRows, data.operand().depth, 10, c.scope, device, plan) == cudaSuccess);
+  plan_scan(kQueries, kRows, data.operand().depth, 10, c.scope, limits, plan);
   set_kernel(plan, c.kernel);
   plan.group = c.group;
   set_runs(plan, kQueries, kRows, 1, 1);  // few processors: long runs, several tiles to a span
@@ -54,7 +55,7 @@ void check_scan(const Case& c) {
   REQUIRE(prepare_queries(device_queries.rows(), padded, data.operand(), c.metric, true, out, nullptr) ==
           cudaSuccess);
   REQUIRE(launch_scan(plan, data.operand(), out.values, kQueries, first_row,
-                      Minima(minima_buffer.data<float>(), plan, kQueries), device, nullptr) == cudaSuccess);
+                      Minima(minima_buffer.data<float>(), plan, kQueries), limits, nullptr) == cudaSuccess);
   auto fetched = fetch<float>(minima_buffer, kQueries * plan.minima());
   const Minima minima(fetched.data(), plan, kQueries);
   const auto slacks = fetch<float>(slack, kQueries);
@@ -145,10 +146,10 @@ void check_kernel(ScanKernel kernel, std::size_t most_dims) {
       }
 }
 
-std::size_t shared_memory() {
-  int shared = 0;
-  REQUIRE(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0) == cudaSuccess);
-  return static_cast<std::size_t>(shared);
+DeviceLimits device_limits() {
+  DeviceLimits limits{};
+  REQUIRE(read_limits(limits) == cudaSuccess);
+  return limits;
 }
 
 TEST_CASE("the scan's minima are those of the scores: tiles of 128 x 128") {
@@ -157,7 +158,7 @@ TEST_CASE("the scan's minima are those of the scores: tiles of 128 x 128") {
 
 TEST_CASE("the scan's minima are those of the scores: kernels that want much shared memory") {
   if (!have_device()) return;
-  if (shared_memory() < 227 * 1024) {
+  if (device_limits().shared < 227 * 1024) {
     MESSAGE("not run: less than 227 KB of shared memory");
     return;
   }
@@ -168,7 +169,7 @@ TEST_CASE("the scan's minima are those of the scores: kernels that want much sha
 
 TEST_CASE("the scan's minima are those of the scores: Hopper") {
   if (!have_device()) return;
-  if (!hopper_available(0)) {
+  if (!device_limits().hopper) {
     MESSAGE("not run: no Hopper device");
     return;
   }
