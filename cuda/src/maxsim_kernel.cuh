@@ -313,23 +313,17 @@ class BestProducts {
           s.best = fmaxf(s.best, best);
         }
       }
-    // Without branches in between, so that the reads of one product hide those of the next.
-    if constexpr (kWarps == 1)
-#pragma unroll
-      for (unsigned m = 0; m < kTiles; ++m)
-#pragma unroll
-        for (unsigned h = 0; h < 2; ++h)
-          product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
-
     const float length =
         length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m)
+    for (unsigned m = 0; m < kTiles; ++m) {
+      // Without a branch in between, so that the reads of one product hide those of the next.
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
         const State& s = state_[m][h];
         const unsigned group = m * kQueryRows + h * 8, mine = group + lane() / 4;
-        if constexpr (kWarps > 1) product[m][h] = best_product(group, s.at);
         const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
         const float near = s.best - (facts.x * length + facts.y);
         // Not so if the bound is not a number. With a query token of zeros all products are zero.
@@ -354,6 +348,7 @@ class BestProducts {
             atomicMax(job_.best + out, ordered(product[m][h]));
         }
       }
+    }
   }
 
   /// Canonical products of eight query tokens, each with its own document token; those of token `group + g`
