@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Literal, TypeAlias
 
 __all__ = ["CudaError", "Missing", "missing", "require_cuda", "version_text"]
@@ -38,8 +39,8 @@ CudaError.__module__ = "whimbrel"
 
 def missing() -> CudaError | None:
     """Return what keeps CUDA from being used, as an error to raise; None if nothing does."""
-    try:
-        from . import _cuda
+    try:  # `from . import` would not say whether the module is absent or broken
+        _cuda = import_module("._cuda", __package__)
     except ModuleNotFoundError:
         return CudaError(
             "build: expected a package with CUDA kernels, got one built without them; reinstall it where "

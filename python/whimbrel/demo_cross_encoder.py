@@ -19,7 +19,7 @@ from . import __version__, active_isa
 from ._arrays import Float32, Int64
 from .cur_diagnostics import cur_diagnostics
 from .cur_retriever import CurRetriever
-from .demo import MIN_PASSAGES, QUESTIONS, _headline, _step
+from .demo import MIN_PASSAGES, QUESTIONS, headline, step
 from .demo_embedding import TextEmbedding
 from .demo_passages import harvest
 from .demo_scorer import WordScorer
@@ -53,7 +53,7 @@ def run_cross_encoder_demo(limit: int, threads: int, model: str | None = None) -
         (N_ANCHORS, N_TESTS, MOST_PASSAGES) if model is None else (MODEL_ANCHORS, MODEL_TESTS, MODEL_PASSAGES)
     )
 
-    with _step("1. Passages and queries: documentation strings, and the first lines of some"):
+    with step("1. Passages and queries: documentation strings, and the first lines of some"):
         passages = harvest(min(limit, most))
         texts = [f"{p.name} {p.text}" for p in passages]
         embedding = TextEmbedding(texts)
@@ -70,7 +70,7 @@ def run_cross_encoder_demo(limit: int, threads: int, model: str | None = None) -
     def first_stage(query: str) -> Float32:
         return np.asarray(vectors @ embedding([query])[0], np.float32)
 
-    with _step("2. Scores of all passages for the anchor queries"):
+    with step("2. Scores of all passages for the anchor queries"):
         everything = np.arange(len(texts), dtype=np.int64)
         scores = np.array(PairScorer(predict, texts).score_many([(q, everything) for q in anchors]))
         retriever = CurRetriever(predict, texts, first_stage=first_stage)
@@ -80,15 +80,15 @@ def run_cross_encoder_demo(limit: int, threads: int, model: str | None = None) -
         report = cur_diagnostics(scores, first_stage=firsts, k=K, budgets=BUDGETS[:2])
         print(textwrap.indent(textwrap.fill(report.advice, 76), "   "))
 
-    with _step(f"3. Share of the true best {K} that is found, by calls of the scorer"):
+    with step(f"3. Share of the true best {K} that is found, by calls of the scorer"):
         _compare(retriever, PairScorer(predict, texts), tests, first_stage, threads)
 
-    with _step("4. Searches with 100 calls"):
+    with step("4. Searches with 100 calls"):
         for question in QUESTIONS:
             print(f"   {question!r}")
             hits = retriever.search(question, 3, 100, threads=threads)
             for i, score in zip(hits.ids, hits.scores, strict=True):
-                print(f"     {score:6.2f}  {_headline(passages[i])}")
+                print(f"     {score:6.2f}  {headline(passages[i])}")
 
 
 def _compare(
