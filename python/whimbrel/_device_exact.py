@@ -139,9 +139,9 @@ def pairwise_distances(
     """See whimbrel.pairwise_distances; `device` for numpy arrays."""
     if device is not None and not (is_device_array(data) or is_device_array(queries)):
         return into(out, _host_pairwise_distances(data, queries, metric, device, progress))
+    place = place_of({"data": data, "queries": queries}, device)
     from . import _cuda
 
-    place = place_of({"data": data, "queries": queries}, device)
     rows = as_rows("data", data, place)
     points = rows if queries is None else as_rows("queries", queries, place, dim=rows.view[2])
     address, out = as_output("out", out, place, (points.view[1], rows.view[1]), "float32")

@@ -140,12 +140,12 @@ def merge(ids: Int64, distances: Float32, new_ids: Int64, new_distances: Float32
 
 def device_lid(data: Any, k: int, distances: Any, metric: str, estimator: str) -> Any:
     """See whimbrel.estimate_lid, from vectors or from distances on a device; rows that are wrong give NaN."""
-    from . import _cuda
-
     if distances is None:
         n = place_of({"data": data}).describe("data", data)[0].shape[0]
         distances = knn(data, None, max(1, min(k, n - 1)), metric, None)[1]
     place = place_of({"neighbors": distances})
+    from . import _cuda
+
     array, distances = place.describe("neighbors", distances)
     if len(array.shape) != 2:
         raise ValueError(f"neighbors: expected shape (n, k), got {array.shape}")

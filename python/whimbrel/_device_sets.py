@@ -79,9 +79,9 @@ def _output(place: Place, shape: tuple[int, ...], dtype: str = "float32") -> tup
 
 def maxsim_matrix(queries: Any, docs: Any, normalize: bool) -> Any:
     """See whimbrel.maxsim_matrix, for ``(tokens, offsets)`` on a device."""
+    place = _place(queries=queries, docs=docs)
     from . import _cuda
 
-    place = _place(queries=queries, docs=docs)
     q = _as_sets("queries", queries, place)
     d = _as_sets("docs", docs, place, q.view[0][2])
     scores, address = _output(place, (q.view[4], d.view[4]))
@@ -94,9 +94,9 @@ def maxsim_matrix(queries: Any, docs: Any, normalize: bool) -> Any:
 
 def maxsim_pairs(queries: Any, docs: Any, candidates: Any, normalize: bool) -> Any:
     """See whimbrel.maxsim_pairs, for ``(tokens, offsets)`` and candidates on a device."""
+    place = _place(queries=queries, docs=docs)
     from . import _cuda
 
-    place = _place(queries=queries, docs=docs)
     q = _as_sets("queries", queries, place)
     d = _as_sets("docs", docs, place, q.view[0][2])
     n, n_docs = q.view[4], d.view[4]
@@ -130,9 +130,9 @@ def encode(params: dict[str, Any], dim_out: int, name: str, sets: Any, dtype: st
 
     The random objects go to the device with every call that names other parameters than the one before.
     """
+    place = _place(**{name: sets})
     from . import _cuda
 
-    place = _place(**{name: sets})
     view = _as_sets(name, sets, place, params["dim"]).view
     as_choice("dtype", dtype, TYPES)
     encoder = _encoder(_cuda, params, place.device)

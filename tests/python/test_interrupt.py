@@ -14,8 +14,16 @@ from whimbrel import _progress
 
 @pytest.fixture(scope="module")
 def many():
-    """EnoughError vectors that a call on them takes much longer than the time between two reports."""
+    """Enough vectors that a call on them takes much longer than the time between two reports."""
     return np.random.default_rng(0).random((40_000, 64), dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """Also where the tests run in the background of a shell, which has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class CtrlC:
