@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[2]
 TARGETS = ("80", "90a")
 INCLUDES = [f"-I{ROOT / folder}" for folder in ("cuda/include", "cuda/src", "cpp/include")]
 
-# Above these, fewer threads fit than the kernel was written for. The scans and MaxSim hold a tile in registers, at
-# the limit of a thread (255) or of a block of 384 threads (168); the sort of hnsw_build is CUB's.
+# Above these, fewer threads fit than the kernel was written for. The scans and MaxSim hold a tile in
+# registers, at the limit of a thread (255) or of a block of 384 threads (168); the sort of hnsw_build is
+# CUB's.
 REGISTERS = {"scan": 255, "scan_hopper": 168, "maxsim": 168, "hnsw_build": 128}
 REGISTERS_ELSEWHERE = 96
 
