@@ -10,6 +10,7 @@
 
 #include "arrays.hpp"
 #include "cuda_arrays.hpp"
+#include "fde_params.hpp"
 #include "names.hpp"
 #include "whimbrel/cuda/errors.hpp"
 #include "whimbrel/cuda/fde_encoder.hpp"
@@ -90,18 +91,8 @@ std::unique_ptr<BoundEncoder> make_encoder(std::size_t dim, std::uint32_t k_sim,
                                            const std::string& projection, std::size_t d_proj,
                                            std::size_t d_final, bool fill_empty, std::uint64_t seed,
                                            const std::string& mode, const Array<float>& center, int device) {
-  FdeParams params;
-  params.dim = dim;
-  params.k_sim = k_sim;
-  params.r_reps = r_reps;
-  params.projection = projection_from_name(projection);
-  params.d_proj = d_proj;
-  params.d_final = d_final;
-  params.fill_empty = fill_empty;
-  params.seed = seed;
-  params.mode = fde_mode_from_name(mode);
-  const auto values = as_vector(center);
-  params.center.assign(values.begin(), values.end());
+  const FdeParams params =
+      make_fde_params(dim, k_sim, r_reps, projection, d_proj, d_final, fill_empty, seed, mode, center);
   const py::gil_scoped_release nogil;
   const DeviceGuard guard(device);
   return std::make_unique<BoundEncoder>(BoundEncoder{cuda::FdeEncoder(params), device});

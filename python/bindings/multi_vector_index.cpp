@@ -1,13 +1,12 @@
 // MultiVectorIndex. As for HnswIndex, every call releases the GIL.
 #include "module.hpp"
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 
 #include "arrays.hpp"
+#include "files.hpp"
 #include "names.hpp"
 #include "progress.hpp"
 #include "whimbrel/multi_vector_index.hpp"
@@ -17,25 +16,6 @@ namespace {
 
 using Floats = Array<float>;
 using Ints = Array<std::int64_t>;
-
-template <class Fn>
-auto without_gil(const Fn& fn) {
-  const py::gil_scoped_release nogil;
-  return fn();
-}
-
-/// An error of the operating system becomes an OSError that names the file.
-template <class Fn>
-auto with_path(const std::string& path, const Fn& fn) {
-  try {
-    return without_gil(fn);
-  } catch (const std::system_error& e) {
-    const auto name = py::reinterpret_steal<py::object>(
-        PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<py::ssize_t>(path.size())));
-    PyErr_SetObject(PyExc_OSError, py::make_tuple(e.code().value(), e.code().message(), name).ptr());
-    throw py::error_already_set();
-  }
-}
 
 MultiVectorIndex make_index(std::size_t dim, std::size_t encoding_dim, const std::string& store,
                             std::uint32_t M, std::uint32_t ef_construction, std::uint64_t seed) {

@@ -1,31 +1,18 @@
-"""The part of `CurIndex` that neither predicts nor changes: what it holds, and saving and loading."""
+"""The part of `CurIndex` that neither predicts nor changes: what it holds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ._arrays import Float32, Float64, as_threads
 from ._core import CurIndex as CoreIndex
-from .hnsw_base import _path_bytes
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
-
-    from .hnsw_base import PathOrFile
+from ._saved_index import SavedIndex
 
 __all__ = ["CurBase"]
 
 
-class CurBase:
+class CurBase(SavedIndex[CoreIndex]):
     """Base of `CurIndex`; not for use on its own."""
 
-    _core: CoreIndex
-
-    @classmethod
-    def _wrap(cls, core: CoreIndex) -> Self:
-        index = cls.__new__(cls)
-        index._core = core
-        return index
+    _core_type = CoreIndex
 
     def __len__(self) -> int:
         return self._core.size()
@@ -36,9 +23,6 @@ class CurBase:
             f"<CurIndex of {len(self):,} items by {self.n_queries:,} anchor queries, "
             f"storage={self.storage!r}{rank}>"
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).loads, (self.dumps(),)
 
     @property
     def n_queries(self) -> int:
@@ -102,40 +86,3 @@ class CurBase:
     def memory_usage(self) -> int:
         """Bytes of features, means and marks."""
         return self._core.memory_usage()
-
-    def save(self, file: PathOrFile) -> None:
-        """Write the index to a path, or to an object with ``write(bytes)``; as `HnswIndex.save`.
-
-        Raises
-        ------
-        OSError
-            Of the fitting kind, with its `filename`.
-        """
-        if hasattr(file, "write"):
-            self._core.save_file(file)
-        else:
-            self._core.save_path(_path_bytes(file))
-
-    @classmethod
-    def load(cls, file: PathOrFile) -> Self:
-        """Read an index from a path, or from an object with ``read(n) -> bytes``.
-
-        Raises
-        ------
-        FormatError
-            If it is not a whole, undamaged index of a known version.
-        OSError
-            If it cannot be read.
-        """
-        if hasattr(file, "read"):
-            return cls._wrap(CoreIndex.load_file(file))
-        return cls._wrap(CoreIndex.load_path(_path_bytes(file)))
-
-    def dumps(self) -> bytes:
-        """Return what `save` would write. The same scores, parameters and calls give the same bytes."""
-        return self._core.dumps()
-
-    @classmethod
-    def loads(cls, data: Buffer) -> Self:
-        """Make an index from the bytes that `dumps` returned; raises `FormatError` like `load`."""
-        return cls._wrap(CoreIndex.loads(data))

@@ -11,8 +11,9 @@ import numpy as np
 from . import _core
 from ._arrays import as_int
 from ._document_ids import DocumentIds
+from ._saved_index import path_bytes
 from .exact import MAX_K
-from .hnsw_base import MAX_EF, _path_bytes
+from .hnsw_base import MAX_EF
 from .set_encoder import SetEncoder, encoding_dim
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class MultiVectorBase:
             "candidates": self._candidates,
             "ef_search": self._ef_search,
         }
-        self._core.save(_path_bytes(path), json.dumps(facts, separators=(",", ":")).encode())
+        self._core.save(path_bytes(path), json.dumps(facts, separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, path: str | bytes | os.PathLike[Any], encoder: SetEncoder, *, mmap: bool = False) -> Self:
@@ -122,7 +123,7 @@ class MultiVectorBase:
         OSError
             If it cannot be read.
         """
-        core, metadata = _core.MultiVectorIndex.load(_path_bytes(path), bool(mmap))
+        core, metadata = _core.MultiVectorIndex.load(path_bytes(path), bool(mmap))
         try:
             facts = json.loads(metadata)
             ids = facts["ids"]

@@ -237,7 +237,7 @@ def test_kernel_objects_define_one_table_and_share_nothing(kernel_object):
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 def test_kernel_objects_still_contain_their_prefetches(kernel_object):
     if "distance" not in kernel_object.name:
-        pytest.skip("has none")
+        pytest.skip("has no prefetches")
     code = run("objdump", "-d", "-C", "--no-show-raw-insn", kernel_object)
     functions = re.split(r"\n\n", code)
     for metric, row in itertools.product(("L2", "Ip"), ("float", "unsigned short")):
