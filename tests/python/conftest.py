@@ -85,9 +85,11 @@ def backend_or_skip(name):
     return Backend(name)
 
 
-@pytest.fixture(scope="session", params=["cpu", "cuda", "torch", "cupy"])
+@pytest.fixture(
+    scope="session", params=["cpu", "cuda", "torch", "cupy"] if wb.cuda.is_available() else ["cpu"]
+)
 def backend(request):
-    """The CPU, and each way to use a device where there is one."""
+    """The CPU, and each way to use a device where there is one. test_cuda.py says if there is none."""
     return backend_or_skip(request.param)
 
 
