@@ -69,7 +69,17 @@ def race(
     threads: int,
     repetitions: int,
 ) -> None:
-    """Time all entries, interleaved; a row for each, and one that says why for those that fail."""
+    """Time all entries, interleaved; a row for each, and one that says why for those that fail.
+
+    What an interrupted run left in the file is not measured again: those rows become rows of this run.
+    """
+    identity = {**common, "threads": threads, "repetitions": repetitions, "core": machine.build_of_core()}
+    earlier = {row["engine"]: row for status in (kind, "failed") for row in out.find(status, identity)}
+    if earlier.keys() >= entries.keys():
+        harness.log(f"{common['dataset']}: {threads} threads were there; another --out measures them again")
+        for row in earlier.values():
+            out.write(row["kind"], {name: row[name] for name in row if name not in {"kind", "run"}})
+        return
     noise = machine.Noise()
     workers: list[Worker] = []
     facts: dict[str, Row] = {}
@@ -84,12 +94,12 @@ def race(
                 workers.append(worker)
             except WorkerError as error:
                 harness.log(f"FAILED {error}")
-                out.write("failed", {**common, "engine": name, "threads": threads, "reason": str(error)})
+                out.write("failed", {**identity, "engine": name, "reason": str(error)})
         times: dict[str, list[float]] = {worker.name: [] for worker in workers}
         for worker in harness.interleaved(workers, repetitions):
             times[worker.name].append(worker.call("seconds"))
     for name, seconds in times.items():
-        out.write(kind, {**common, **facts[name], "engine": name, "threads": threads, "seconds": seconds})
+        out.write(kind, {**identity, **facts[name], "engine": name, "seconds": seconds})
     harness.log(f"{common['dataset']}: {threads} threads done")
     out.write("noise", {"dataset": common["dataset"], **noise.row()})
 

@@ -41,6 +41,21 @@ def test_a_contestant_that_fails_is_a_row_and_harms_nobody(tmp_path):
     assert "missing FAILED: missing: ModuleNotFoundError" in results.report(out, ["toy"], lambda rows: "")
 
 
+def test_what_an_interrupted_run_left_is_not_measured_again(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    path = tmp_path / "x.jsonl"
+    entries = {"sum": Entry(Sum), "missing": Entry(Missing)}
+    race(results.ResultFile(path), "sum", {"dataset": "toy"}, entries, (1_000,), 1, 2)
+    again = results.ResultFile(path)
+    for repetitions in (2, 3):
+        race(again, "sum", {"dataset": "toy"}, entries, (1_000,), 1, repetitions)
+    first, copied, measured = again.rows("sum")
+    assert copied == {**first, "run": copied["run"]}
+    assert copied["run"] == measured["run"]
+    assert len(measured["seconds"]) == 3
+    assert [row["engine"] for row in again.rows("failed")] == ["missing"] * 3
+
+
 def test_rates_count_what_one_call_handles():
     assert rates({"items": 10, "seconds": [2.0, 5.0]}) == [5.0, 2.0]
     assert ratios({"items": 10, "seconds": [1.0]}, {"items": 1, "seconds": [1.0]}) == "10.00x"
