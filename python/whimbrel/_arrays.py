@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "CODECS",
     "METRICS",
     "Float32",
     "Float64",
@@ -34,6 +35,7 @@ Float64: TypeAlias = NDArray[np.float64]
 Int64: TypeAlias = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine")
+CODECS = ("f32", "sq8", "auto")
 MAX_THREADS = 1024
 
 

@@ -12,6 +12,7 @@ namespace whimbrel {
 enum class RandomPurpose : std::uint64_t {
   kHnswLevel = 1,
   kInsertionOrder = 2,
+  kSubspace = 3,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

@@ -100,6 +100,7 @@ class Insertion {
         meter.update(done);
       }
       if (edge_distances_.size() > 0 && graph_.params.batch_growth > 1) attach_unreached(meter);
+      meter.finish();  // may throw, like every report
     } catch (...) {
       graph_.entry = old_entry;
       graph_.max_level = old_max_level;
@@ -445,7 +446,7 @@ class Insertion {
 
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
                  ProgressMeter& meter) {
-  if (graph.size() == first) return;
+  if (graph.size() == first) return meter.finish();
   // Building is bound by memory bandwidth, so it works on codes in half the bytes where they are precise
   // enough. A small addition to a large index does without what costs a pass over the whole index, and
   // strictly sequential insertion without codes: it gives one graph, however the vectors are spread over

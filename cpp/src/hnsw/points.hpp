@@ -10,6 +10,23 @@
 
 namespace whimbrel {
 
+/// Keep the nodes whose distance is below `bound`; their number. Free of branches nobody can predict.
+inline std::size_t compact_below(std::uint32_t* nodes, std::size_t n, float bound,
+                                 float* distances) noexcept {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float distance = distances[i];
+    nodes[found] = nodes[i];
+    distances[found] = distance;
+    found += distance < bound;
+  }
+  return found;
+}
+
+/// What points of T are compared with: floats, or a quantized query.
+template <class T>
+using Query = std::conditional_t<std::is_same_v<T, std::uint8_t>, const kernels::CodeQuery&, const float*>;
+
 /// Rows of T and the kernel for them. Distances between two of these points are symmetric, bit for bit.
 template <class T>
 struct Points {
@@ -44,13 +61,24 @@ struct Points {
       if (below != nullptr) return below(query, dim, stage, rows, nodes, n, bound, out);
     }
     distances(query, nodes, n, out);
-    std::size_t found = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      nodes[found] = nodes[i];
-      out[found] = out[i];
-      found += out[i] < bound;
-    }
-    return found;
+    return compact_below(nodes, n, bound, out);
+  }
+};
+
+/// Codes of a byte per coordinate; they are only searched in, not linked.
+template <>
+struct Points<std::uint8_t> {
+  kernels::RowBlocks<std::uint8_t> rows;
+  kernels::CodeIdsKernel kernel;
+
+  void distances(const kernels::CodeQuery& query, const std::uint32_t* nodes, std::size_t n,
+                 float* out) const noexcept {
+    kernel(query, rows, nodes, n, out);
+  }
+  std::size_t distances_below(const kernels::CodeQuery& query, std::uint32_t* nodes, std::size_t n,
+                              float bound, float* out) const noexcept {
+    distances(query, nodes, n, out);
+    return compact_below(nodes, n, bound, out);
   }
 };
 
@@ -68,6 +96,11 @@ inline Points<float> vector_points(const Graph& graph) {
 inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<kernels::Bf16>& codes) {
   return {codes, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids_bf16,
           graph.vectors.stride()};
+}
+
+inline Points<std::uint8_t> traversal_points(const Graph& graph) {
+  return {{graph.codes.blocks(), graph.codes.shift(), graph.codes.mask(), graph.codes.stride()},
+          kernels::metric_kernels(kernels::active_table(), graph.params.metric).code_ids};
 }
 
 /// bfloat16 codes of all vectors, centered on their mean for l2; empty if they would blur the neighborhoods.

@@ -3,13 +3,13 @@
 namespace whimbrel {
 
 template <class T>
-void GraphSearch<T>::measure(const float* query, const std::uint32_t* nodes, std::size_t n) {
+void GraphSearch<T>::measure(Query<T> query, const std::uint32_t* nodes, std::size_t n) {
   points_.distances(query, nodes, n, scratch_.distances.data());
   scratch_.counts.distances += n;
 }
 
 template <class T>
-Candidate GraphSearch<T>::descend(const float* query, std::size_t level) {
+Candidate GraphSearch<T>::descend(Query<T> query, std::size_t level) {
   measure(query, &graph_.entry, 1);
   Candidate nearest(scratch_.distances[0], graph_.entry);
   for (std::size_t l = graph_.max_level; l > level; --l) {
@@ -32,7 +32,7 @@ Candidate GraphSearch<T>::descend(const float* query, std::size_t level) {
 }
 
 template <class T>
-void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
+void GraphSearch<T>::beam(Query<T> query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
   pool.reset(ef);
   scratch_.visited.clear();
   scratch_.visited.insert(from.node());
@@ -65,5 +65,6 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
 
 template class GraphSearch<float>;
 template class GraphSearch<kernels::Bf16>;
+template class GraphSearch<std::uint8_t>;
 
 }  // namespace whimbrel

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -136,6 +137,7 @@ struct SearchScratch {
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
   AlignedArray<float> query;                            // as stored
+  std::optional<Quantizer::Scratch> codes;              // made by the first search on codes
   AlignedArray<float> row;                              // a row in the caller's order
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
@@ -147,7 +149,7 @@ struct SearchScratch {
         row(graph.vectors.stride()) {}
 };
 
-/// Searches one frozen graph over points of T; a query has points.dim floats.
+/// Searches one frozen graph over points of T; a query has points.dim floats, or is a quantized one.
 template <class T>
 class GraphSearch {
  public:
@@ -157,13 +159,13 @@ class GraphSearch {
   }
 
   /// Walk from the entry point to a local minimum on each level above `level`, top down.
-  Candidate descend(const float* query, std::size_t level);
+  Candidate descend(Query<T> query, std::size_t level);
 
   /// Fill `pool` with the best `ef` found by a beam search on one level.
-  void beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
+  void beam(Query<T> query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
 
  private:
-  void measure(const float* query, const std::uint32_t* nodes, std::size_t n);
+  void measure(Query<T> query, const std::uint32_t* nodes, std::size_t n);
 
   const Graph& graph_;
   Points<T> points_;
