@@ -100,7 +100,10 @@ std::size_t find_candidates(const Graph& graph, std::size_t k, std::size_t ef, S
   }
   if (!scratch.codes) scratch.codes.emplace(graph.quantizer);
   const auto query = graph.quantizer.encode_query(scratch.query.data(), *scratch.codes);
-  const auto width = static_cast<std::size_t>(std::ceil(static_cast<double>(k) * graph.quantizer.rerank));
+  // The width was learned for ten results; fewer do not average out the errors of codes.
+  constexpr std::size_t kMinWidth = 16;
+  const auto width = std::max(
+      kMinWidth, static_cast<std::size_t>(std::ceil(static_cast<double>(k) * graph.quantizer.rerank)));
   GraphSearch search(graph, traversal_points(graph), scratch);
   search.beam(query, 0, search.descend(query, 0), std::max(ef, std::min(width, graph.size())), scratch.pool);
   const std::size_t n = std::min(width, pool.size());

@@ -17,7 +17,6 @@ constexpr float kMiddle = 127.5f;
 Quantizer::Scratch::Scratch(const Quantizer& quantizer)
     : centered(quantizer.dim),
       values(std::max(quantizer.dim, quantizer.padded_dim())),
-      norm(quantizer.code_dim),
       query(quantizer.code_bytes()) {}
 
 void Quantizer::project(const float* vector, bool centered, Scratch& scratch) const {
@@ -39,13 +38,12 @@ void Quantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) co
     const float level = scratch.values[c] * inverse + kMiddle;
     const float inside = level > 0 ? (level < 255 ? level : 255.0f) : 0.0f;  // NaN: 0
     out[c] = static_cast<std::uint8_t>(inside + 0.5f);
-    const bool clamped = !(level >= -0.5f && level <= 255.5f);
-    scratch.norm[c] = clamped ? scratch.values[c] : step * (static_cast<float>(out[c]) - kMiddle);
+    scratch.values[c] = step * (static_cast<float>(out[c]) - kMiddle);
   }
   std::fill(out + code_dim, out + stride(), std::uint8_t{0});
   if (!has_tail) return;
   const float tail =
-      -kernels::active_table().ip.canonical(scratch.norm.data(), scratch.norm.data(), code_dim);
+      -kernels::active_table().ip.canonical(scratch.values.data(), scratch.values.data(), code_dim);
   __builtin_memcpy(out + stride() - sizeof tail, &tail, sizeof tail);
 }
 
