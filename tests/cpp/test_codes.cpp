@@ -155,7 +155,7 @@ TEST_CASE("distances of codes are within the step of the true ones, outliers and
   for (std::size_t i = 1; i < kRows; ++i) {
     const float exact = l2.canonical(rows.row(0), rows.row(i), kDim);
     if (i == 11)
-      CHECK(coded[i] - shift > 1e11f);
+      CHECK(coded[i] - shift < exact);
     else
       CHECK(std::abs(coded[i] - shift - exact) < 0.5f);
   }

@@ -18,8 +18,8 @@ namespace whimbrel {
 /// one step for all coordinates, which makes the squared error of a vector as small as 256 levels allow, and
 /// P is the identity or has orthonormal columns. Then x . q = const + step * sum code[c] (P^T q)[c]; l2 also
 /// needs the squared norm of what the code stands for, the tail of a row. A value outside of the range takes
-/// the nearest code; the tail has its true square. Queries of l2 are centered like rows, which keeps them
-/// small.
+/// the nearest code: the vector moves to the border of a box of values. Queries of l2 are centered like rows,
+/// which keeps them small.
 struct Quantizer {
   std::size_t dim = 0;       // of the vectors
   std::size_t code_dim = 0;  // of the codes; 0: there are none, measure the vectors
@@ -43,7 +43,7 @@ struct Quantizer {
 
   /// Reused from row to row.
   struct Scratch {
-    std::vector<float> centered, values, norm;
+    std::vector<float> centered, values;
     AlignedArray<std::int8_t> query;
     explicit Scratch(const Quantizer& quantizer);
   };

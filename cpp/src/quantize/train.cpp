@@ -29,7 +29,7 @@ std::vector<float> mean_of(MatrixView<const float> rows) {
 /// squares would leave the range of floats.
 bool fit_range(Quantizer& quantizer, MatrixView<const float> values) {
   // l2 leaves out the farthest values and widens the rest by a quarter to both sides: four deviations of a
-  // normal distribution stay inside, an outlier takes the last code and keeps its norm. Inner products
+  // normal distribution stay inside, an outlier takes the last code. Inner products
   // depend on their largest values, so nothing is left out.
   const std::size_t skipped = quantizer.has_tail ? values.rows / 256 : 0;
   const float widening = quantizer.has_tail ? 0.25f : 0.05f;
