@@ -206,7 +206,8 @@ HnswIndex loads(const py::buffer& data) {
 void register_hnsw(py::module_& m) {
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
-           py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"), py::arg("codec"))
+           py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
+           py::arg("codec"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),

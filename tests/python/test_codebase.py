@@ -38,6 +38,7 @@ KERNEL_INCLUDES = {
     "cstdint",
     "immintrin.h",
     "arm_neon.h",
+    "kernels/codes.hpp",
     "kernels/lanes.hpp",
     "kernels/kernel_table.hpp",
 }
