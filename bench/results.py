@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .harness import Row, machine_facts
+from .dataset import DataError
+from .machine import Row, machine_facts
 
 # ---------------------------------------------------------------- result files
 
@@ -23,6 +24,7 @@ class ResultFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._run: str | None = None
+        self._noted: set[int] = set()
 
     def write(self, kind: str, row: Row) -> None:
         """Append one row; the first of a run is preceded by the facts about the machine."""
@@ -50,12 +52,36 @@ class ResultFile:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError:
-                if line:
+                if line and number not in self._noted:
+                    self._noted.add(number)
                     print(f"{self.path}:{number}: not a whole row, left out", file=sys.stderr)
                 continue
             if kind is None or row.get("kind") == kind:
                 rows.append(row)
         return rows
+
+    def find(self, kind: str, identity: Row) -> list[Row]:
+        """Rows of one kind that agree with all that is given."""
+        return [row for row in self.rows(kind) if identity.items() <= row.items()]
+
+    def require_this_machine(self) -> None:
+        """Refuse to add to what another machine measured."""
+        here = machine_key(machine_facts())
+        for facts in self.rows("machine"):
+            if machine_key(facts) != here:
+                raise DataError(
+                    f"{self.path}: was measured on another machine, {describe(facts)}; name another --out"
+                )
+
+
+def machine_key(facts: Row) -> tuple[object, ...]:
+    """What must agree for two speeds to be comparable."""
+    return tuple(facts.get(name) for name in ("cpu", "cores", "isa"))
+
+
+def describe(facts: Row) -> str:
+    """One machine in words."""
+    return f"{facts['cpu']}, {facts['cores']} cores, {facts['isa']}"
 
 
 # ---------------------------------------------------------------- interpolation
@@ -116,10 +142,19 @@ def describe_machines(rows: Sequence[Row]) -> str:
     lines = []
     for facts in (row for row in rows if row["kind"] == "machine"):
         versions = ", ".join(f"{package} {v}" for package, v in facts["versions"].items() if v)
-        line = f"{facts['cpu']}, {facts['cores']} cores, {facts['isa']}; {versions}; commit {facts['commit']}"
+        line = f"{describe(facts)}; {versions}; commit {facts['commit']}"
         if line not in lines:
             lines.append(line)
     return "\n".join(lines)
+
+
+def noise_of(rows: Sequence[Row]) -> list[str]:
+    """How long it took, and how quiet the machine was; nothing if it was not finished."""
+    noise = [row for row in rows if row["kind"] == "noise"]
+    if not noise:
+        return []
+    wall, steal = sum(row["wall_seconds"] for row in noise), max(row["steal_percent"] for row in noise)
+    return [f"Took {wall:,.0f} s; stolen by the hypervisor: at most {steal:.1f} %."]
 
 
 def report(out: ResultFile, datasets: Sequence[str], tables: Callable[[list[Row]], str]) -> str:
@@ -132,10 +167,7 @@ def report(out: ResultFile, datasets: Sequence[str], tables: Callable[[list[Row]
         if not mine:
             continue
         parts += [f"### {dataset}", tables(mine)]
-        parts += [f"{row['engine']} FAILED: {row['reason']}" for row in mine if row["kind"] == "failed"]
-        parts += [
-            f"Took {row['wall_seconds']:.0f} s; stolen by the hypervisor: {row['steal_percent']:.1f} %."
-            for row in mine
-            if row["kind"] == "noise"
-        ]
+        failed = [row for row in mine if row["kind"] == "failed"]
+        parts += dict.fromkeys(f"{row['engine']} FAILED: {row['reason']}" for row in failed)
+        parts += noise_of(mine)
     return "\n\n".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
@@ -83,10 +84,10 @@ class Worker:
         by_pipe = {worker._pipe: worker for worker in workers}
         return [by_pipe[pipe] for pipe in wait(list(by_pipe))]  # type: ignore[index]
 
-    def close(self) -> None:
+    def close(self, patience: float = 2) -> None:
         """End the process."""
         self._pipe.close()
-        self._process.join(2)
+        self._process.join(patience)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -97,12 +98,14 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(2 if error is None else 0)
 
 
 def _serve(pipe: Connection, factory: Callable[..., object], args: tuple[object, ...]) -> None:
+    os.dup2(2, 1)  # stdout is for tables, whatever a library prints
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     served: object = None
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError):
         while True:
             method, values = pipe.recv()
             try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import data, engines, harness, results
-from bench.harness import Row
+from bench import data, engines, harness, neighbors, results
+from bench.dataset import DataSet
+from bench.machine import Row
 from bench.macro.insertion_order_tables import ORDERS, SHOWN_EFS, K, recall_at, report
 from bench.worker import Worker, WorkerError
 
@@ -63,7 +64,7 @@ class OrderBench:
     def run(self, cell: Cell) -> Row:
         """Build one index and sweep ef."""
         rows = data.load_cached(cell.dataset, *self.source)
-        truth = data.ground_truth(rows, self.cache, K)
+        truth = neighbors.ground_truth(rows, self.cache, K)
         order = insertion_order(rows, cell, self.cache)
         options = dict(VARIANTS[cell.variant])
         kind = engines.ENGINES[options.pop("engine")]
@@ -71,19 +72,19 @@ class OrderBench:
         seconds = harness.seconds(lambda: engine.build(rows, 1, order))
         points = []
         for ef in EFS:
-            engine.set_ef(ef)
+            engine.set_parameter(ef)
             found, counts = engine.search_counted(rows.queries, K, 1)
-            points.append({"ef": ef, "recall": data.recall(found, truth), **asdict(counts)})
+            points.append({"ef": ef, "recall": neighbors.recall(found, truth), **asdict(counts)})
         level0 = engine.level0()
         return {"build_seconds": seconds, **(asdict(level0) if level0 else {}), "points": points}
 
 
-def insertion_order(rows: data.DataSet, cell: Cell, cache: Path) -> NDArray[np.int64]:
+def insertion_order(rows: DataSet, cell: Cell, cache: Path) -> NDArray[np.int64]:
     """Permutation of a cell; the LID of a data set is computed once and kept."""
     import whimbrel as wb
 
     if cell.order in ("lid_descending", "lid_ascending"):
-        return wb.insertion_order(data.exact_lid(rows, cache), descending=cell.order == "lid_descending")
+        return wb.insertion_order(neighbors.exact_lid(rows, cache), descending=cell.order == "lid_descending")
     labels = rows.labels if cell.order == "category" else None
     return wb.named_order(rows.base, cell.order, labels=labels, seed=cell.seed, metric=rows.metric, threads=1)
 
@@ -123,9 +124,9 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
     if not todo:
         return
     harness.log(f"{dataset}: {len(todo)} indexes to build")
-    data.ground_truth(rows, args.cache, K)
+    neighbors.ground_truth(rows, args.cache, K)
     if any(cell.order.startswith("lid") for cell in todo):
-        lid = data.exact_lid(rows, args.cache)
+        lid = neighbors.exact_lid(rows, args.cache)
         quantiles = [round(float(value), 2) for value in np.quantile(lid, (0.05, 0.5, 0.95))]
         out.write("lid", {**common, "quantiles_5_50_95": quantiles})
     del rows
@@ -163,17 +164,19 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
             one.close()
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     datasets = ("mnist-784", "minilm-100k", "mixlid", "gauss32", "tail")
     parser = harness.parser(__doc__, datasets, "insertion_order.jsonl")
-    parser.add_argument("--M", type=int, nargs="+", default=[16, 8])
-    parser.add_argument("--ef-construction", type=int, default=128)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--M", type=harness.positive, nargs="+", default=[16, 8])
+    parser.add_argument("--ef-construction", type=harness.positive, default=128)
+    parser.add_argument("--seeds", type=harness.positive, default=3)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--jobs", type=int, default=1, help="processes; more disturb the build seconds")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--jobs", type=harness.positive, default=1, help="processes; more disturb the build seconds"
+    )
+    args = parser.parse_args(argv)
     if args.quick:
         args.n, args.queries, args.seeds = args.n or 4_000, min(args.queries, 500), 2
     out = results.ResultFile(args.out)

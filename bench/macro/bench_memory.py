@@ -11,7 +11,6 @@ the two readings. Linux only.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import sys
 from collections.abc import Sequence
@@ -19,18 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import data, harness, results
-from bench.harness import Row
+from bench import data, harness, machine, memory, results
+from bench.machine import Row
 from bench.worker import Worker, WorkerError
-
-
-def anonymous_bytes() -> int:
-    """Resident memory of this process that no file backs."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-    except (OSError, StopIteration) as error:
-        raise data.DataError("/proc/self/status has no RssAnon: this bench needs Linux") from error
 
 
 class MemoryBench:
@@ -43,26 +33,19 @@ class MemoryBench:
         base = np.load(path, mmap_mode="r")
         small = wb.HnswIndex.build(base[:2_000], metric=metric, M=M, threads=threads)
         del small
-        self.trim()
-        before = anonymous_bytes()
+        memory.trim()
+        before = memory.anonymous_bytes()
         index = wb.HnswIndex.build(base, metric=metric, M=M, threads=threads)
         gc.collect()
-        after = anonymous_bytes()
-        self.trim()
+        after = memory.anonymous_bytes()
+        memory.trim()
         return {
             "said_bytes": index.memory_usage(),
             "grown_bytes": after - before,
-            "grown_bytes_trimmed": anonymous_bytes() - before,
+            "grown_bytes_trimmed": memory.anonymous_bytes() - before,
             "n": len(base),
             "dim": base.shape[1],
         }
-
-    def trim(self) -> None:
-        """Give freed memory back to the system, where the C library can."""
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
@@ -116,13 +99,13 @@ def tables(rows: Sequence[Row]) -> str:
     return results.table(header, body)
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = harness.parser(__doc__, ("minilm-100k", "mnist-784", "mixlid", "gauss32"), "memory.jsonl")
-    parser.add_argument("--M", type=int, nargs="+", default=[16])
-    parser.add_argument("--threads", type=int, default=harness.n_cores())
-    args = parser.parse_args()
-    anonymous_bytes()
+    parser.add_argument("--M", type=harness.positive, nargs="+", default=[16])
+    parser.add_argument("--threads", type=harness.positive, default=machine.n_cores())
+    args = parser.parse_args(argv)
+    memory.anonymous_bytes()
     if args.quick:
         args.n = args.n or 20_000
     out = results.ResultFile(args.out)

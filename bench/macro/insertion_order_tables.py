@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import results
-from bench.harness import Row
+from bench.machine import Row
 
 K = 10
 SHOWN_EFS = (10, 32, 64)

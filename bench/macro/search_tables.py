@@ -1,113 +1,108 @@
-"""Tables of bench_search.py: builds, speed at equal recall, and the sweep, for one data set."""
+"""The tables of a report of bench_search.py: speeds, builds, latencies and counts, all points."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from bench import results
-from bench.harness import RECALL_LEVELS, Row
-
-K = 10
-MODES = {
-    "single": "one query per call, 1 thread",
-    "batch": "batch, 1 thread",
-    "batch_threads": "batch, all threads",
-}
+from bench.harness import RECALL_LEVELS
+from bench.macro.search_results import MODES, Measured, ratios
+from bench.report import Table
 
 
-def speeds_at(rows: Sequence[Row], mode: str, level: float) -> list[float | None]:
-    """Interpolated queries per second at a recall level, one value per repetition."""
-    timed = [row for row in rows if mode in row]
-    repetitions = min((len(row[mode]) for row in timed), default=0)
-    return [
-        results.at_recall([(row["recall"], row[mode][r]) for row in timed], level) for r in range(repetitions)
-    ]
+def speed_table(engines: Sequence[Measured], base: Measured, mode: str) -> Table:
+    header = ["engine", *(f"{what} at {level:.2f}" for level in RECALL_LEVELS for what in ("QPS", "ratio"))]
+    body: list[list[object]] = []
+    for measured in engines:
+        cells: list[object] = [measured.engine]
+        for level in RECALL_LEVELS:
+            values, bound = measured.at(mode, level)
+            theirs, their_bound = base.at(mode, level)
+            sign = ">= " if bound else ""
+            cells.append(_signed(sign, results.with_range(list(values.values()))))
+            ratio = None if their_bound else results.with_range(ratios(values, theirs), 2, "x")
+            cells.append(_signed(sign, ratio))
+        body.append(_or_reason(cells, measured, bool(measured.passes)))
+    return Table(f"Queries per second at equal recall, {MODES[mode]}", header, body)
 
 
-def speeds_above(rows: Sequence[Row], mode: str, level: float) -> list[float | None]:
-    """Queries per second at the smallest ef, if its recall is already above the level: a lower bound."""
-    first = min((row for row in rows if mode in row), key=lambda row: int(row["ef"]), default=None)
-    return [] if first is None or first["recall"] <= level else list(first[mode])
-
-
-def speed_cells(rows: Sequence[Row], others: Sequence[Row], mode: str, level: float) -> list[str | None]:
-    """Speed at a recall level, and its ratio to another's; ">=" marks a lower bound."""
-    values, bound = speeds_at(rows, mode, level), speeds_above(rows, mode, level)
-    sign = ">= " if bound else ""
-    cells = [
-        results.with_range(bound or values),
-        results.with_range(ratios(bound or values, speeds_at(others, mode, level)), 2, "x"),
-    ]
-    return [None if cell is None else sign + cell for cell in cells]
-
-
-def ratios(values: Sequence[float | None], baseline: Sequence[float | None]) -> list[float | None]:
-    """Ratio within each repetition."""
-    return [a / b if a is not None and b else None for a, b in zip(values, baseline, strict=False)]
-
-
-def tables(rows: Sequence[Row], baseline: str) -> str:
-    """Everything about one data set, in Markdown."""
-    builds = {row["engine"]: row for row in rows if row["kind"] == "build"}
-    searches: dict[str, list[Row]] = {name: [] for name in builds}
-    for row in rows:
-        if row["kind"] == "search":
-            searches[row["engine"]].append(row)
-    if baseline not in builds:
-        baseline = next(iter(builds), "")
-    parts = [_build_table(builds, baseline) + f"\n\nRatios are to {baseline}."]
-    for mode, title in MODES.items():
-        header = [
-            "engine",
-            *(f"{what} at {level:.2f}" for level in RECALL_LEVELS for what in ("QPS", "ratio")),
-        ]
-        body: list[list[Any]] = []
-        for name in builds:
-            cells: list[Any] = [name]
-            for level in RECALL_LEVELS:
-                cells += speed_cells(searches[name], searches[baseline], mode, level)
-            body.append(cells)
-        parts.append(f"Queries per second, {title}, at equal recall@{K}:\n\n" + results.table(header, body))
-    parts.append(_sweep_table(searches))
-    return "\n\n".join(parts)
-
-
-def _build_table(builds: dict[str, Row], baseline: str) -> str:
-    body = []
-    for name, row in builds.items():
-        faster = ratios(builds[baseline]["seconds"], row["seconds"])
-        size = row["index_bytes"]
-        body.append(
-            [
-                name,
-                row["version"],
-                row["M"],
-                row["ef_construction"],
-                results.with_range(row["seconds"], 2),
-                results.with_range(faster, 2, "x"),
-                None if size is None else f"{size / 2**20:,.1f}",
-                results.number(row.get("mean_degree"), 1),
-                row.get("unreachable"),
-            ]
-        )
-    header = ["engine", "version", "M", "ef_construction", "build s", "times faster", "index MiB"]
+def build_table(engines: Sequence[Measured], base: Measured) -> Table:
+    header = ["engine", "version", "build s", "times faster", "peak MiB", "resident MiB", "files MiB"]
     header += ["mean out-degree", "unreachable"]
-    first = next(iter(builds.values()), None)
-    if first is None:
-        return "Nothing was built."
-    title = f"{first['n']:,} x {first['dim']}, {first['metric']}; built with {first['threads']} threads:\n\n"
-    return title + results.table(header, body)
-
-
-def _sweep_table(searches: dict[str, list[Row]]) -> str:
-    efs = sorted({row["ef"] for rows in searches.values() for row in rows})
-    by_ef = {name: {row["ef"]: row for row in rows} for name, rows in searches.items()}
-    counted = [name for name, rows in searches.items() if any(row["distances"] is not None for row in rows)]
     body = []
-    for ef in efs:
-        found = {name: rows.get(ef, {}) for name, rows in by_ef.items()}
-        recalls = [f"{row['recall']:.4f}" if row else None for row in found.values()]
-        body.append([ef, *recalls, *(results.number(found[name].get("distances")) for name in counted)])
-    header = ["ef", *searches, *(f"distances of {name}" for name in counted)]
-    return f"recall@{K} over ef, and distance computations per query:\n\n" + results.table(header, body)
+    for measured in engines:
+        facts = measured.facts or {}
+        seconds = measured.build_seconds()
+        cells: list[object] = [
+            measured.engine,
+            facts.get("version"),
+            results.with_range(list(seconds.values()), 1),
+            results.with_range(ratios(base.build_seconds(), seconds), 2, "x"),
+            *(_mebibytes(facts.get(name)) for name in ("peak_bytes", "resident_bytes", "disk_bytes")),
+            results.number(facts.get("mean_degree"), 1),
+            facts.get("unreachable"),
+        ]
+        body.append(_or_reason(cells, measured, bool(facts)))
+    title = (
+        "Builds: seconds; memory beside the vectors that are given, while building and after; size on disk"
+    )
+    return Table(title, header, body)
+
+
+def cost_table(engines: Sequence[Measured], k: int) -> Table:
+    percentiles = ("p50_us", "p95_us", "p99_us")
+    header = ["engine", *(f"{name[:3]} µs at 0.95" for name in percentiles)]
+    header += [*(f"distances at {level:.2f}" for level in RECALL_LEVELS), "top recall"]
+    body = []
+    for measured in engines:
+        cells: list[object] = [measured.engine]
+        for name in percentiles:
+            values, bound = measured.at(name, 0.95)
+            cells.append(_signed("<= " if bound else "", results.with_range(list(values.values()))))
+        cells += [results.number(measured.counted("distances", level)) for level in RECALL_LEVELS]
+        cells.append(results.number(measured.top_recall(), 4))
+        body.append(_or_reason(cells, measured, bool(measured.sweeps)))
+    title = f"Latency of single queries, distance computations per query, highest recall@{k} of the sweep"
+    return Table(title, header, body)
+
+
+def points_table(engines: Sequence[Measured], k: int) -> Table:
+    header = ["engine", "parameter", f"recall@{k}", "single QPS", "batch QPS", "all threads QPS"]
+    header += ["p50 µs", "p95 µs", "p99 µs", "distances"]
+    names = ("single", "batch", "batch_threads", "p50_us", "p95_us", "p99_us")
+    body: list[list[object]] = []
+    for measured in engines:
+        for sweep in measured.sweeps:
+            for point in sweep["points"]:
+                timed = [
+                    there
+                    for row in measured.passes
+                    if row["seed"] == sweep["seed"]
+                    for there in row["points"]
+                    if there["value"] == point["value"]
+                ]
+                if timed:
+                    cells = [statistics.median(there[name] for there in timed) for name in names]
+                    recall = f"{point['recall']:.4f}"
+                    setting = f"{sweep['parameter']} {point['value']}"
+                    figures = [results.number(cell) for cell in cells]
+                    body.append(
+                        [measured.engine, setting, recall, *figures, results.number(point["distances"])]
+                    )
+    return Table("The sweep: every point that was timed, medians", header, body, folded=True)
+
+
+def _or_reason(cells: list[object], measured: Measured, known: bool) -> list[object]:
+    """A row of hyphens says why."""
+    if not known and measured.failure:
+        return [f"{measured.engine} ({measured.failure})", *cells[1:]]
+    return cells
+
+
+def _signed(sign: str, cell: str | None) -> str | None:
+    return None if cell is None else sign + cell
+
+
+def _mebibytes(size: float | None) -> str | None:
+    return None if size is None else f"{size / 2**20:,.0f}"

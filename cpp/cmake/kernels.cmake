@@ -4,7 +4,9 @@
 # symbol behind: the linker might otherwise pick a function compiled for AVX-512 for everybody.
 function(whimbrel_add_kernels isa)
   set(target whimbrel_kernels_${isa})
-  add_library(${target} OBJECT ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src/kernels/distance_kernels.cpp)
+  add_library(${target} OBJECT
+    ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src/kernels/distance_kernels.cpp
+    ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src/kernels/encoding_kernels.cpp)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src)
   # Kernels are measured at -O3; a sanitizer build keeps it, so that the code tested is the code shipped;
   # loops stay loops, not calls of memcpy.

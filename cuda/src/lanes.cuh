@@ -27,16 +27,35 @@ struct Ip {
   static __device__ float finish(float sum) { return -sum; }
 };
 
-/// Distance of two vectors of d floats, computed by a whole warp. Valid in lane 0 only.
-template <class Term>
-__device__ float canonical_distance(const float* a, const float* b, std::size_t d, unsigned lane) {
+/// Distances of a vector of d floats to N others, or of what gives floats when indexed, computed by a whole
+/// warp: several at once keep several loads under way. Valid in lane 0 only.
+template <class Term, unsigned N, class A, class B>
+__device__ void canonical_distances(const A& a, const B (&b)[N], std::size_t d, unsigned lane,
+                                    float (&out)[N]) {
   // The CPU adds zeros for the missing elements of the last block, which changes no bit: a sum that starts at
   // +0 is never -0.
-  float sum = 0;
-  for (std::size_t i = lane; i < d; i += kLanes) sum = Term::add(sum, a[i], b[i]);
-  for (unsigned half = kLanes / 2; half > 0; half /= 2)
-    sum = __fadd_rn(sum, __shfl_down_sync(kAllLanes, sum, half));
-  return Term::finish(sum);
+  float sum[N] = {};
+#pragma unroll 4
+  for (std::size_t i = lane; i < d; i += kLanes) {
+    const float x = a[i];
+#pragma unroll
+    for (unsigned n = 0; n < N; ++n) sum[n] = Term::add(sum[n], x, b[n][i]);
+  }
+#pragma unroll
+  for (unsigned n = 0; n < N; ++n) {
+    for (unsigned half = kLanes / 2; half > 0; half /= 2)
+      sum[n] = __fadd_rn(sum[n], __shfl_down_sync(kAllLanes, sum[n], half));
+    out[n] = Term::finish(sum[n]);
+  }
+}
+
+/// One distance.
+template <class Term>
+__device__ float canonical_distance(const float* a, const float* b, std::size_t d, unsigned lane) {
+  const float* const rows[1] = {b};
+  float out[1];
+  canonical_distances<Term>(a, rows, d, lane, out);
+  return out[0];
 }
 
 }  // namespace whimbrel::cuda

@@ -18,6 +18,11 @@ constexpr std::size_t kPairsPerBlock = kBlockThreads / kLanes;
 constexpr std::size_t kMaxBlocks =
     65536;  // many times what any device holds at once; the rest is looped over
 
+// Of rows of unit length, where the inner product is the cosine.
+struct Cosine : Ip {
+  static __device__ float finish(float sum) { return __fadd_rn(-sum, 1.0f); }
+};
+
 struct Pairs {
   const float* data;
   std::size_t data_stride;
@@ -47,8 +52,7 @@ __global__ void __launch_bounds__(kBlockThreads) pairwise_distances(Pairs pairs,
 
 cudaError_t launch_pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries,
                                       Metric metric, float* distances, cudaStream_t stream) {
-  if (data.cols != queries.cols || (metric != Metric::kL2 && metric != Metric::kIp))
-    return cudaErrorInvalidValue;
+  if (data.cols != queries.cols) return cudaErrorInvalidValue;
   const std::size_t n_pairs = queries.rows * data.rows;
   if (n_pairs == 0) return cudaSuccess;
 
@@ -59,8 +63,15 @@ cudaError_t launch_pairwise_distances(MatrixView<const float> data, MatrixView<c
       static_cast<unsigned>(std::min((n_pairs + kPairsPerBlock - 1) / kPairsPerBlock, kMaxBlocks));
   config.blockDim = kBlockThreads;
   config.stream = stream;
-  return cudaLaunchKernelEx(&config, metric == Metric::kL2 ? pairwise_distances<L2> : pairwise_distances<Ip>,
-                            pairs, distances);
+  switch (metric) {
+    case Metric::kL2:
+      return cudaLaunchKernelEx(&config, pairwise_distances<L2>, pairs, distances);
+    case Metric::kIp:
+      return cudaLaunchKernelEx(&config, pairwise_distances<Ip>, pairs, distances);
+    case Metric::kCosine:
+      return cudaLaunchKernelEx(&config, pairwise_distances<Cosine>, pairs, distances);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace whimbrel::cuda

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "whimbrel/matrix_view.hpp"
+#include "whimbrel/ragged_view.hpp"
 
 namespace whimbrel::python {
 
@@ -30,6 +31,10 @@ std::span<const T> as_vector(const Array<T>& array) {
   if (array.ndim() != 1)
     throw std::invalid_argument("array: expected 1 dimension, got " + std::to_string(array.ndim()));
   return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+inline RaggedView as_ragged(const Array<float>& tokens, const Array<std::int64_t>& offsets) {
+  return {as_matrix(tokens), as_vector(offsets)};
 }
 
 template <class T>

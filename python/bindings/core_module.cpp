@@ -34,6 +34,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("active_isa", &whimbrel::active_isa, "See whimbrel.active_isa.");
   whimbrel::python::register_errors(m);
   whimbrel::python::register_exact(m);
+  whimbrel::python::register_fde(m);
+  whimbrel::python::register_lemur(m);
   whimbrel::python::register_lid(m);
   whimbrel::python::register_hnsw(m);
+  whimbrel::python::register_maxsim(m);
+  whimbrel::python::register_multi_vector_index(m);
+  whimbrel::python::register_cur(m);
 }

@@ -1,4 +1,4 @@
-// knn and knn_self.
+// knn, knn_self and pairwise_distances.
 #include "module.hpp"
 
 #include "arrays.hpp"
@@ -39,6 +39,21 @@ py::tuple bound_knn_self(const Array<float>& data, std::size_t k, const std::str
   return py::make_tuple(ids, distances);
 }
 
+Array<float> bound_pairwise_distances(const Array<float>& data, const Array<float>& queries,
+                                      const std::string& metric, std::size_t threads,
+                                      const py::object& progress) {
+  const auto rows = as_matrix(data), points = as_matrix(queries);
+  const Metric kind = metric_from_name(metric);
+  const ProgressFn report = make_progress(progress);
+  auto distances = empty_matrix<float>(points.rows, rows.rows);
+  {
+    const auto out = as_output(distances);
+    const py::gil_scoped_release nogil;
+    pairwise_distances(rows, points, kind, threads, report, out.data());
+  }
+  return distances;
+}
+
 }  // namespace
 
 void register_exact(py::module_& m) {
@@ -46,6 +61,9 @@ void register_exact(py::module_& m) {
         py::arg("metric"), py::arg("threads"), py::arg("progress"), "See whimbrel.knn.");
   m.def("knn_self", &bound_knn_self, py::arg("data").noconvert(), py::arg("k"), py::arg("metric"),
         py::arg("threads"), py::arg("progress"), "See whimbrel.knn.");
+  m.def("pairwise_distances", &bound_pairwise_distances, py::arg("data").noconvert(),
+        py::arg("queries").noconvert(), py::arg("metric"), py::arg("threads"), py::arg("progress"),
+        "See whimbrel.pairwise_distances.");
 }
 
 }  // namespace whimbrel::python

@@ -2,29 +2,17 @@
 // and that add() needs the GIL to look for signals.
 #include "module.hpp"
 
-#include <cstring>
 #include <optional>
 #include <string>
-#include <system_error>
-#include <utility>
 
 #include "arrays.hpp"
+#include "files.hpp"
 #include "names.hpp"
 #include "progress.hpp"
-#include "whimbrel/errors.hpp"
 #include "whimbrel/hnsw.hpp"
 
 namespace whimbrel::python {
 namespace {
-
-/// File objects get and give bytes in pieces of at most this size.
-constexpr std::size_t kPiece = std::size_t{1} << 22;
-
-template <class Fn>
-auto without_gil(const Fn& fn) {
-  const py::gil_scoped_release nogil;
-  return fn();
-}
 
 HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M,
                      std::uint32_t ef_construction, std::uint32_t ef_search, std::uint64_t seed,
@@ -76,16 +64,36 @@ py::tuple validate_tuple(const HnswIndex& self) {
 
 using OptionalIds = std::optional<Array<std::int64_t>>;
 
-void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, const OptionalIds& order,
-         std::size_t threads, const py::object& progress) {
-  const auto rows = as_matrix(vectors);
+AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, std::size_t threads,
+                       const py::object& progress) {
   AddOptions options;
   if (ids) options.ids = as_vector(*ids);
   if (order) options.order = as_vector(*order);
   options.threads = threads;
   options.progress = make_progress(progress);
+  return options;
+}
+
+void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, const OptionalIds& order,
+         std::size_t threads, const py::object& progress) {
+  const auto rows = as_matrix(vectors);
+  const AddOptions options = add_options(ids, order, threads, progress);
   const py::gil_scoped_release nogil;
   self.add(rows, options);
+}
+
+HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids,
+                     const OptionalIds& order, std::size_t threads, const py::object& progress,
+                     const py::object& linker) {
+  const auto rows = as_matrix(vectors);
+  const AddOptions options = add_options(ids, order, threads, progress);
+  LevelLinker link = link_nearest(knn_earlier);
+  if (!linker.is_none()) {
+    const void* theirs = PyCapsule_GetPointer(linker.ptr(), kLinkerCapsule);
+    if (theirs == nullptr) throw py::error_already_set();
+    link = *static_cast<const LevelLinker*>(theirs);
+  }
+  return without_gil([&] { return HnswIndex::bulk_build(rows, self.params(), options, link); });
 }
 
 py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t k, std::size_t ef_search,
@@ -119,88 +127,6 @@ Array<float> get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) 
   return out;
 }
 
-/// Run `fn` without the GIL; an error of the operating system becomes an OSError that names the file.
-template <class Fn>
-auto with_path(const std::string& path, const Fn& fn) {
-  try {
-    return without_gil(fn);
-  } catch (const std::system_error& e) {
-    const auto name = py::reinterpret_steal<py::object>(
-        PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<py::ssize_t>(path.size())));
-    PyErr_SetObject(PyExc_OSError, py::make_tuple(e.code().value(), e.code().message(), name).ptr());
-    throw py::error_already_set();
-  }
-}
-
-void save_path(const HnswIndex& self, const std::string& path) {
-  with_path(path, [&] { self.save(path); });
-}
-
-HnswIndex load_path(const std::string& path) {
-  return with_path(path, [&] { return HnswIndex::load(path); });
-}
-
-void save_file(const HnswIndex& self, const py::object& file) {
-  const py::object write = file.attr("write");
-  const ByteSink sink = [handle = py::handle(write)](const void* data, std::size_t size) {
-    const py::gil_scoped_acquire gil;
-    for (const char* p = static_cast<const char*>(data); size > 0;) {
-      const std::size_t piece = std::min(size, kPiece);
-      const py::object answer = handle(py::bytes(p, piece));
-      // Raw files may write less; objects that are not quite files return nothing.
-      const std::size_t written = answer.is_none() ? piece : answer.cast<std::size_t>();
-      if (written == 0 || written > piece)
-        throw std::invalid_argument("file: expected write() to take some of the bytes");
-      p += written;
-      size -= written;
-    }
-  };
-  without_gil([&] { self.save(sink); });
-}
-
-HnswIndex load_file(const py::object& file) {
-  const py::object read = file.attr("read");
-  const ByteSource source = [handle = py::handle(read)](void* data, std::size_t size) -> std::size_t {
-    const py::gil_scoped_acquire gil;
-    const std::size_t piece = std::min(size, kPiece);
-    const py::object answer = handle(piece);
-    if (!PyObject_CheckBuffer(answer.ptr()))
-      throw py::type_error("file: expected read() to return bytes; is the file open in binary mode?");
-    const py::buffer_info bytes = py::reinterpret_borrow<py::buffer>(answer).request();
-    const auto got = static_cast<std::size_t>(bytes.size * bytes.itemsize);
-    if (got > piece)
-      throw std::invalid_argument("file: expected read() to return at most the bytes asked for");
-    std::memcpy(data, bytes.ptr, got);
-    return got;
-  };
-  return without_gil([&] { return HnswIndex::load(source); });
-}
-
-py::bytes dumps(const HnswIndex& self) {
-  std::string out;
-  const ByteSink sink = [&](const void* data, std::size_t size) {
-    out.append(static_cast<const char*>(data), size);
-  };
-  without_gil([&] { self.save(sink); });
-  return py::bytes(out);
-}
-
-HnswIndex loads(const py::buffer& data) {
-  const py::buffer_info bytes = data.request();
-  if (!PyBuffer_IsContiguous(bytes.view(), 'C'))
-    throw std::invalid_argument("data: expected contiguous bytes");
-  const char* next = static_cast<const char*>(bytes.ptr);
-  auto left = static_cast<std::size_t>(bytes.size * bytes.itemsize);
-  const ByteSource source = [&](void* out, std::size_t size) {
-    const std::size_t piece = std::min(size, left);
-    std::memcpy(out, next, piece);
-    next += piece;
-    left -= piece;
-    return piece;
-  };
-  return without_gil([&] { return HnswIndex::load(source); });
-}
-
 }  // namespace
 
 void register_hnsw(py::module_& m) {
@@ -210,6 +136,9 @@ void register_hnsw(py::module_& m) {
            py::arg("codec"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
+      .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
+           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"),
+           py::arg("linker"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
            py::arg("threads"), py::arg("counted"))
       .def("size", [](const HnswIndex& self) { return without_gil([&] { return self.size(); }); })
@@ -233,12 +162,12 @@ void register_hnsw(py::module_& m) {
       .def("validate", &validate_tuple)
       .def("memory_usage",
            [](const HnswIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
-      .def("save_path", &save_path, py::arg("path"))
-      .def("save_file", &save_file, py::arg("file"))
-      .def("dumps", &dumps)
-      .def_static("load_path", &load_path, py::arg("path"))
-      .def_static("load_file", &load_file, py::arg("file"))
-      .def_static("loads", &loads, py::arg("data"));
+      .def("save_path", &save_path<HnswIndex>, py::arg("path"))
+      .def("save_file", &save_file<HnswIndex>, py::arg("file"))
+      .def("dumps", &dumps<HnswIndex>)
+      .def_static("load_path", &load_path<HnswIndex>, py::arg("path"))
+      .def_static("load_file", &load_file<HnswIndex>, py::arg("file"))
+      .def_static("loads", &loads<HnswIndex>, py::arg("data"));
 }
 
 }  // namespace whimbrel::python

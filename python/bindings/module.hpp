@@ -9,8 +9,13 @@ namespace py = pybind11;
 
 namespace whimbrel::python {
 
+void register_cur(py::module_& m);
 void register_exact(py::module_& m);
+void register_fde(py::module_& m);
 void register_hnsw(py::module_& m);
+void register_lemur(py::module_& m);
 void register_lid(py::module_& m);
+void register_maxsim(py::module_& m);
+void register_multi_vector_index(py::module_& m);
 
 }  // namespace whimbrel::python

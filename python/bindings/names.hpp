@@ -5,10 +5,17 @@
 #include <string>
 
 #include "whimbrel/codec.hpp"
+#include "whimbrel/cur.hpp"
+#include "whimbrel/cur_search.hpp"
+#include "whimbrel/fde.hpp"
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
+#include "whimbrel/token_store.hpp"
 
 namespace whimbrel::python {
+
+/// Of the capsule in which _cuda hands a LevelLinker to _core: one build, so one layout.
+inline constexpr const char* kLinkerCapsule = "whimbrel.LevelLinker";
 
 inline Metric metric_from_name(const std::string& name) {
   if (name == "l2") return Metric::kL2;
@@ -48,6 +55,25 @@ inline const char* codec_name(Codec codec) {
   throw std::invalid_argument("codec: expected a Codec");
 }
 
+inline TokenType token_type_from_name(const std::string& name) {
+  if (name == "f32") return TokenType::kFloat32;
+  if (name == "f16") return TokenType::kFloat16;
+  if (name == "int8") return TokenType::kInt8;
+  throw std::invalid_argument("dtype: expected 'f32', 'f16' or 'int8', got '" + name + "'");
+}
+
+inline const char* token_type_name(TokenType type) {
+  switch (type) {
+    case TokenType::kFloat32:
+      return "f32";
+    case TokenType::kFloat16:
+      return "f16";
+    case TokenType::kInt8:
+      return "int8";
+  }
+  throw std::invalid_argument("dtype: expected a TokenType");
+}
+
 inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "mle") return LidEstimator::kMle;
   if (name == "levina_bickel") return LidEstimator::kLevinaBickel;
@@ -55,6 +81,48 @@ inline LidEstimator estimator_from_name(const std::string& name) {
   if (name == "mom") return LidEstimator::kMoments;
   throw std::invalid_argument("estimator: expected 'mle', 'levina_bickel', 'unbiased' or 'mom', got '" +
                               name + "'");
+}
+
+inline CurStorage cur_storage_from_name(const std::string& name) {
+  if (name == "f32") return CurStorage::kFloat32;
+  if (name == "f16") return CurStorage::kFloat16;
+  if (name == "int8") return CurStorage::kInt8;
+  throw std::invalid_argument("storage: expected 'f32', 'f16' or 'int8', got '" + name + "'");
+}
+
+inline const char* cur_storage_name(CurStorage storage) {
+  return storage == CurStorage::kFloat32 ? "f32" : storage == CurStorage::kFloat16 ? "f16" : "int8";
+}
+
+inline AnchorRule anchor_rule_from_name(const std::string& name) {
+  if (name == "random") return AnchorRule::kRandom;
+  if (name == "top") return AnchorRule::kTop;
+  if (name == "kmeans") return AnchorRule::kKMeans;
+  if (name == "leverage") return AnchorRule::kLeverage;
+  if (name == "l2_greedy") return AnchorRule::kL2Greedy;
+  throw std::invalid_argument("rule: expected 'random', 'top', 'kmeans', 'leverage' or 'l2_greedy', got '" +
+                              name + "'");
+}
+
+inline CurRule cur_rule_from_name(const std::string& name) {
+  if (name == "top_k") return CurRule::kTopK;
+  if (name == "softmax") return CurRule::kSoftmax;
+  if (name == "uncertainty") return CurRule::kUncertainty;
+  throw std::invalid_argument("rule: expected 'top_k', 'softmax' or 'uncertainty', got '" + name + "'");
+}
+
+inline FdeProjection projection_from_name(const std::string& name) {
+  if (name == "identity") return FdeProjection::kIdentity;
+  if (name == "sign") return FdeProjection::kSign;
+  if (name == "count_sketch") return FdeProjection::kCountSketch;
+  throw std::invalid_argument("projection: expected 'identity', 'sign' or 'count_sketch', got '" + name +
+                              "'");
+}
+
+inline FdeMode fde_mode_from_name(const std::string& name) {
+  if (name == "native") return FdeMode::kNative;
+  if (name == "google") return FdeMode::kGoogle;
+  throw std::invalid_argument("mode: expected 'native' or 'google', got '" + name + "'");
 }
 
 }  // namespace whimbrel::python

@@ -6,11 +6,14 @@ core.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ._device_arrays import is_device_array
 
 __all__ = [
     "CODECS",
@@ -24,9 +27,13 @@ __all__ = [
     "as_int",
     "as_int_vector",
     "as_matrix",
+    "as_mu",
     "as_queries",
+    "as_scores",
     "as_threads",
     "as_values",
+    "check_finite",
+    "into",
     "normalized",
 ]
 
@@ -41,7 +48,7 @@ MAX_THREADS = 1024
 
 def as_array(name: str, values: Any, kinds: str = "biuf") -> NDArray[Any]:
     """Any array_like in host memory whose dtype kind is one of `kinds` (numpy's letters)."""
-    if hasattr(values, "__cuda_array_interface__"):
+    if is_device_array(values):
         raise TypeError(
             f"{name}: expected an array in host memory, got {type(values).__name__} on a CUDA device; "
             "copy it first (cupy.asnumpy(x), or x.cpu() of a torch tensor)"
@@ -64,6 +71,26 @@ def as_float32(array: NDArray[Any]) -> Float32:
         return np.ascontiguousarray(array)
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def check_finite(name: str, rows: Float32) -> None:
+    """Raise an error that names the first row with a NaN or infinity, as the core does."""
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity in row {int(finite.argmin())}")
+
+
+def into(out: Any, result: NDArray[Any]) -> NDArray[Any]:
+    """Return `result`, in the caller's array if there is one."""
+    if out is None:
+        return result
+    if not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (result.shape, result.dtype):
+        found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(
+            f"out: expected a numpy array of {result.dtype} and shape {result.shape}, got {found}"
+        )
+    out[...] = result
+    return out
 
 
 def normalized(rows: Float32) -> Float32:
@@ -139,3 +166,20 @@ def as_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
         expected = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return value
+
+
+def as_scores(name: str, values: ArrayLike) -> Float32:
+    """Scores, a row per query: (q, n) float32 in C order; either may be 0."""
+    array = as_array(name, values)
+    if array.ndim != 2:
+        raise ValueError(f"{name}: expected shape (q, n), got {array.shape}")
+    return as_float32(array)
+
+
+def as_mu(mu: float | None) -> float:
+    """Return the ridge parameter for the core: negative to choose it."""
+    if mu is None:
+        return -1.0
+    if not (isinstance(mu, (int, float, np.floating)) and math.isfinite(mu) and mu >= 0):
+        raise ValueError(f"mu: expected a finite number of at least 0, got {mu!r}")
+    return float(mu)

@@ -1,4 +1,4 @@
-"""The command line: ``whimbrel info | build | search | lid | demo``."""
+"""The command line: ``whimbrel info | build | search | lid | demo | bench``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ METRIC_HELP = "l2 (squared Euclidean), ip (negated inner product) or cosine"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 2 for an error, 130 for Ctrl-C."""
-    args = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words[:1] == ["bench"]:  # its flags are those of the checkout
+            commands.bench(words[1:])
+            return 0
+        args = _parser().parse_args(words)
         args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -43,7 +47,7 @@ def _one_line(error: BaseException) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="whimbrel", description="Approximate nearest neighbor search.")
     parser.add_argument("--version", action="version", version=f"whimbrel {__version__}")
-    subparsers = parser.add_subparsers(required=True, metavar="info | build | search | lid | demo")
+    subparsers = parser.add_subparsers(required=True, metavar="info | build | search | lid | demo | bench")
 
     command = subparsers.add_parser("info", help="facts about the package and the machine, or an index")
     command.set_defaults(run=commands.info)
@@ -81,8 +85,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = subparsers.add_parser("demo", help="the main job on the documentation of the installed Python")
     command.set_defaults(run=commands.demo)
+    command.add_argument(
+        "--task", choices=("order", "multivector", "cross-encoder"), default="order", help="which job"
+    )
+    command.add_argument("--model", help="CrossEncoder of sentence-transformers, for --task cross-encoder")
     command.add_argument("--passages", type=int, default=15_000, help="at most so many")
     command.add_argument("--threads", type=int, default=0, help="0: all")
+
+    subparsers.add_parser("bench", help="recall against speed beside other libraries; in a source checkout")
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import platform
 import sys
@@ -19,7 +20,7 @@ from .hnsw import HnswIndex
 from .lid_report import lid_report
 from .vector_files import HDF5, read_vectors
 
-__all__ = ["build", "demo", "info", "lid", "search"]
+__all__ = ["bench", "build", "demo", "info", "lid", "search"]
 
 
 def info(args: Namespace) -> None:
@@ -110,9 +111,36 @@ def lid(args: Namespace) -> None:
 
 def demo(args: Namespace) -> None:
     """Run the main job on the documentation of the installed Python."""
-    from .demo import run_demo  # a command of its own size, with imports nobody else needs
+    # Commands of their own size, with imports nobody else needs.
+    if args.task == "cross-encoder":
+        from .demo_cross_encoder import run_cross_encoder_demo
+
+        run_cross_encoder_demo(args.passages, args.threads, args.model)
+        return
+    if args.model is not None:
+        raise ValueError("--model: expected with --task cross-encoder only")
+    if args.task == "multivector":
+        from .demo_multi_vector import run_demo
+    else:
+        from .demo import run_demo
 
     run_demo(args.passages, args.threads)
+
+
+def bench(words: list[str]) -> None:
+    """Run the benchmark harness, which is part of a source checkout and not of the package."""
+    here = Path.cwd()
+    roots = (here, *here.parents, Path(__file__).resolve().parents[2])  # the last: an editable install
+    root = next(
+        (r for r in roots if (r / "bench/harness.py").is_file() and (r / "python/whimbrel").is_dir()), None
+    )
+    if root is None:
+        raise FileNotFoundError(
+            "bench: expected the current directory to be in a source checkout of whimbrel, which has the "
+            "harness in bench/; it is no part of the installed package"
+        )
+    sys.path.insert(0, str(root))
+    importlib.import_module("bench.__main__").main(words)
 
 
 def _recall(ids: NDArray[Any], truth: NDArray[Any]) -> float:

@@ -20,7 +20,7 @@ from .lid import distance_to_mean
 from .lid_report import lid_report
 from .order import insertion_order, named_order
 
-__all__ = ["run_demo"]
+__all__ = ["headline", "run_demo", "step"]
 
 DIM = 128
 K = 10
@@ -48,7 +48,7 @@ def run_demo(limit: int, threads: int) -> None:
         raise ValueError(f"passages: expected at least {MIN_PASSAGES}, got {limit}")
     print(f"whimbrel {__version__}, kernels for {active_isa()}, Python {platform.python_version()}")
 
-    with _step("1. Passages: documentation strings of the standard library and installed packages"):
+    with step("1. Passages: documentation strings of the standard library and installed packages"):
         passages = harvest(limit)
         texts = [f"{p.name} {p.text}" for p in passages]
         embedding = TextEmbedding(texts, DIM)
@@ -62,11 +62,11 @@ def run_demo(limit: int, threads: int) -> None:
     held_out = np.arange(len(vectors)) % HELD_OUT == HELD_OUT - 1
     base, queries = vectors[~held_out], vectors[held_out]
     base_passages = [p for p, out in zip(passages, held_out, strict=True) if not out]
-    with _step("2. Local intrinsic dimensionality (LID)"):
+    with step("2. Local intrinsic dimensionality (LID)"):
         report = lid_report(base, metric="cosine", threads=threads)
         print(textwrap.indent(str(report), "   "))
 
-    with _step(f"3. The same graph in four orders of insertion, {len(queries)} queries"):
+    with step(f"3. The same graph in four orders of insertion, {len(queries)} queries"):
         orders = {
             "random": named_order(base, "random"),
             "LID descending": insertion_order(report.lid),
@@ -75,16 +75,17 @@ def run_demo(limit: int, threads: int) -> None:
         }
         index = _compare_orders(base, queries, orders, threads)
 
-    with _step("4. Searches, on the graph in random order"):
+    with step("4. Searches, on the graph in random order"):
         for question in QUESTIONS:
             print(f"   {question!r}")
             hits = index.search(embedding([question])[0], k=3)
             for i, distance in zip(*hits, strict=True):
-                print(f"     {distance:.3f}  {_headline(base_passages[i])}")
+                print(f"     {distance:.3f}  {headline(base_passages[i])}")
 
 
 @contextmanager
-def _step(title: str) -> Iterator[None]:
+def step(title: str) -> Iterator[None]:
+    """Print a title, and at the end the time."""
     print(f"\n{title}", flush=True)
     start = time.perf_counter()
     yield
@@ -110,6 +111,7 @@ def _compare_orders(base: Float32, queries: Float32, orders: dict[str, Int64], t
     return indexes[0]
 
 
-def _headline(passage: Passage) -> str:
+def headline(passage: Passage) -> str:
+    """Give the name and the first line, cut to fit."""
     line = passage.text.split("\n")[0]
     return f"{textwrap.shorten(passage.name, 44):<44}  {textwrap.shorten(line, 44, placeholder=' ...')}"

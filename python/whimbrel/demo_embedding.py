@@ -25,6 +25,7 @@ MAX_SHARE = 0.2  # a more frequent word tells nothing
 OVERSAMPLING = 10
 POWER_ITERATIONS = 2
 ROWS_AT_ONCE = 1024
+CONTEXT, CONTEXT_SHARE = 3, 0.3  # words on each side, and the weight of the nearest
 
 
 class Sparse(NamedTuple):
@@ -86,6 +87,20 @@ class TextEmbedding:
     def __call__(self, texts: Sequence[str]) -> Float32:
         """Return (n, dim) unit vectors; a text without a known word gives a zero row."""
         return normalized(self._weights([Counter(tokens(text)) for text in texts]).times(self._basis))
+
+    def word_states(self, texts: Sequence[str]) -> list[Float32]:
+        """Return for each text (t, dim) unit vectors, one per known word: its own and its neighbors'."""
+        words = normalized(np.ascontiguousarray(self._basis))
+        states = []
+        for text in texts:
+            rows = words[[self._column[word] for word in tokens(text) if word in self._column]]
+            mixed = rows.copy()
+            for distance in range(1, CONTEXT + 1):
+                share = np.float32(CONTEXT_SHARE / distance)
+                mixed[distance:] += share * rows[:-distance]
+                mixed[:-distance] += share * rows[distance:]
+            states.append(normalized(mixed))
+        return states
 
     def _weights(self, counts: Sequence[Counter[str]]) -> Sparse:
         """TF-IDF with sublinear term frequency, (1 + log tf) * log(n / df), in rows of unit length."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import CODECS, METRICS, as_choice, as_int, as_int_vector, as_matrix, as_threads
+from ._arrays import CODECS, METRICS, Float32, as_choice, as_int, as_int_vector, as_matrix, as_threads
+from ._bulk_build import BulkBuild, bulk_build
 from ._progress import Progress, reporter
 from .hnsw_base import MAX_EF
 from .hnsw_search import HnswSearch
@@ -126,15 +127,22 @@ class HnswIndex(HnswSearch):
         batch_growth: float = 2.0,
         keep_pruned: bool = True,
         codec: str = "f32",
+        candidates: str = "graph",
+        device: str | None = None,
         threads: int = 0,
         progress: Progress = False,
     ) -> Self:
-        """Make an index of `vectors`: the constructor, then `add`, whose parameters these are."""
+        """Make an index of `vectors`: the constructor, then `add`, whose parameters these are.
+
+        With ``candidates="exact"`` a point chooses among exactly the `ef_construction` nearest points before
+        it, all at once, in time that grows with the square of the points; "graph" searches what is built.
+        ``device="cuda"`` does that on a GPU, with the same graph (`ef_construction` at most 1024).
+        """
         rows = as_matrix("vectors", vectors)
         params: dict[str, Any] = {"ef_search": ef_search, "seed": seed, "batch_growth": batch_growth}
         index = cls(rows.shape[1], metric, M, ef_construction, keep_pruned=keep_pruned, codec=codec, **params)
-        index.add(rows, ids, order, labels=labels, threads=threads, progress=progress)
-        return index
+        bulk = bulk_build(index._core, candidates, device)
+        return index._insert(rows, ids, order, labels, threads, progress, bulk)
 
     def add(
         self,
@@ -176,16 +184,26 @@ class HnswIndex(HnswSearch):
             If the callback returned False.
         """
         rows = as_matrix("vectors", vectors, self.dim)
+        self._insert(rows, ids, order, labels, threads, progress)
+
+    def _insert(
+        self,
+        rows: Float32,
+        ids: ArrayLike | None,
+        order: str | ArrayLike,
+        labels: ArrayLike | None,
+        threads: int,
+        progress: Progress,
+        bulk: BulkBuild | None = None,
+    ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
-        params = self._core.params()
         threads = as_threads(threads)
-        options = {
-            "seed": params["seed"],
-            "metric": params["metric"],
-            "threads": threads,
-            "progress": progress,
-        }
+        options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
-            self._core.add(rows, numbers, permutation, threads, callback)
+            if bulk is None:
+                self._core.add(rows, numbers, permutation, threads, callback)
+            else:
+                self._core = bulk(rows, numbers, permutation, threads, callback)
         self._order = name
+        return self

@@ -1,9 +1,6 @@
-"""The part of `HnswIndex` that neither adds nor searches: what it holds, and saving and loading."""
+"""The part of `HnswIndex` that neither adds nor searches: what it holds."""
 
 from __future__ import annotations
-
-import os
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,14 +8,8 @@ from numpy.typing import ArrayLike
 from ._arrays import Float32, Int64, as_array, as_int, as_int_vector
 from ._core import HnswIndex as CoreIndex
 from ._core import active_isa
+from ._saved_index import SavedIndex
 from .hnsw_results import HnswStats, HnswValidation
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-    from typing_extensions import Buffer, Self
-
-    PathOrFile: TypeAlias = str | bytes | os.PathLike[Any] | BinaryIO
 
 __all__ = ["HnswBase"]
 
@@ -27,17 +18,11 @@ MAX_LEVEL = 255
 MAX_EF = 1_000_000
 
 
-class HnswBase:
+class HnswBase(SavedIndex[CoreIndex]):
     """Base of `HnswIndex`; not for use on its own."""
 
-    _core: CoreIndex
+    _core_type = CoreIndex
     _order: str | None = None
-
-    @classmethod
-    def _wrap(cls, core: CoreIndex) -> Self:
-        index = cls.__new__(cls)
-        index._core = core
-        return index
 
     def __len__(self) -> int:
         return self._core.size()
@@ -48,9 +33,6 @@ class HnswBase:
             f"<HnswIndex of {len(self):,} vectors, dim={self.dim}, metric={p['metric']!r}, M={p['M']}, "
             f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}>"
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).loads, (self.dumps(),)
 
     @property
     def dim(self) -> int:
@@ -147,50 +129,3 @@ class HnswBase:
         """
         number = as_int("id", id, -(2**63), MAX_ID)
         return self._core.neighbors(number, as_int("level", level, 0, MAX_LEVEL))
-
-    def save(self, file: PathOrFile) -> None:
-        """Write the index to a path, or to an object with ``write(bytes)``.
-
-        A path is written as a temporary file beside it, synced and renamed: an old file stays whole until the
-        new one is.
-
-        Raises
-        ------
-        OSError
-            Of the fitting kind (`FileNotFoundError`, `PermissionError`, ...), with its `filename`.
-        """
-        if hasattr(file, "write"):
-            self._core.save_file(file)
-        else:
-            self._core.save_path(_path_bytes(file))
-
-    @classmethod
-    def load(cls, file: PathOrFile) -> Self:
-        """Read an index from a path, or from an object with ``read(n) -> bytes``.
-
-        Raises
-        ------
-        FormatError
-            If it is not a whole, undamaged index of a known version.
-        OSError
-            If it cannot be read.
-        """
-        if hasattr(file, "read"):
-            return cls._wrap(CoreIndex.load_file(file))
-        return cls._wrap(CoreIndex.load_path(_path_bytes(file)))
-
-    def dumps(self) -> bytes:
-        """Return what `save` would write. The same vectors, parameters and calls give the same bytes."""
-        return self._core.dumps()
-
-    @classmethod
-    def loads(cls, data: Buffer) -> Self:
-        """Make an index from the bytes that `dumps` returned; raises `FormatError` like `load`."""
-        return cls._wrap(CoreIndex.loads(data))
-
-
-def _path_bytes(path: Any) -> bytes:
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise ValueError(f"file: expected a path without NUL, got {path!r}")
-    return name

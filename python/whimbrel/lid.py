@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core
+from . import _core, _device_knn
 from ._arrays import Float32, Float64, as_choice, as_distances, as_int, as_matrix, as_threads
+from ._device_arrays import is_device_array
+from ._device_exact import as_device
 from ._progress import Progress, reporter
 
 __all__ = ["distance_to_mean", "estimate_lid"]
@@ -24,6 +26,7 @@ def estimate_lid(
     neighbors: tuple[ArrayLike, ArrayLike] | None = None,
     metric: str = "l2",
     estimator: str = "mle",
+    device: str | None = None,
     threads: int = 0,
     progress: Progress = False,
 ) -> Float64:
@@ -32,7 +35,8 @@ def estimate_lid(
     Parameters
     ----------
     data : (n, d) array_like of float32, optional
-        The points. Their exact neighbors are computed first. Give either `data` or `neighbors`.
+        The points. Their exact neighbors are computed first. Give either `data` or `neighbors`. CuPy arrays
+        and torch tensors on a CUDA device are worked on there (`k` at most 1024).
     k : int
         Neighbors used per point, at least 2; what there are if there are fewer. 100 is the value of [2]_;
         one estimate then has about ``1 / sqrt(k)`` = 10 % noise.
@@ -46,8 +50,10 @@ def estimate_lid(
         With ``S = sum(log(r_k / r_i))``: ``k / S`` [1]_; ``(k - 1) / S`` [3]_; ``(k - 2) / S``, whose mean
         is d on a uniform d-ball; the method of moments ``mean(r) / (r_k - mean(r))`` [1]_. The first three
         sort the points in the same order.
+    device : {None, "cpu", "cuda", "cuda:<number>"}
+        Where the neighbors of numpy arrays are computed. None: the CPU.
     threads : int
-        Worker threads; 0 uses all. Does not change the result.
+        Worker threads of the CPU; 0 uses all. Does not change the result.
     progress : bool or callable
         As in `knn`.
 
@@ -56,7 +62,9 @@ def estimate_lid(
     (n,) float64
         Between 0 and 1e4. Zero distances (exact duplicates) are left out, and `k` reduced accordingly: a
         point with fewer than 2 distinct neighbors gets 0. Where all neighbors are equally far the
-        formulas give infinity, and the value is 1e4.
+        formulas give infinity, and the value is 1e4. Of arrays on a device an array of their kind, whose
+        values may differ from those of the CPU in the last places (the logarithm is the device's); rows
+        that would be an error on the CPU are NaN.
 
     Raises
     ------
@@ -88,13 +96,21 @@ def estimate_lid(
         raise ValueError(
             "data, neighbors: expected exactly one of them, got " + ("neither" if data is None else "both")
         )
-    if neighbors is not None:
-        distances = as_distances("neighbors", _distances_of(neighbors))[:, :k]
+    given = _distances_of(neighbors) if neighbors is not None else None
+    place = as_device(device, data, given)
+    if is_device_array(data) or is_device_array(given):
+        on_device: Float64 = _device_knn.device_lid(data, k, given, metric, estimator)
+        return on_device
+    if given is not None:
+        distances = as_distances("neighbors", given)[:, :k]
     else:
         rows = as_matrix("data", data if data is not None else ())
         k = max(1, min(k, len(rows) - 1))
-        with reporter(progress, "neighbors") as callback:
-            distances = _core.knn_self(rows, k, metric, as_threads(threads), callback)[1]
+        if place is not None:
+            distances = _device_knn.host_knn(rows, None, k, metric, place, progress)[1]
+        else:
+            with reporter(progress, "neighbors") as callback:
+                distances = _core.knn_self(rows, k, metric, as_threads(threads), callback)[1]
     return _core.estimate_lid(euclidean(distances, metric), estimator)
 
 

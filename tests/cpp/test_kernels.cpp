@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -184,6 +185,98 @@ TEST_CASE("tiles are inner products, and selection finds the scores below the bo
         }
       }
     }
+}
+
+TEST_CASE("narrow tiles have the bits of the full one") {
+  const std::size_t d = 70;
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    CAPTURE(table->isa);
+    const auto rows = values(table->tile_rows * d, 21), queries = values(table->tile_cols * d, 22);
+    const auto products = [&](std::size_t cols, kernels::TileKernel tile) {
+      std::vector<float> panel(cols * d), out(table->tile_rows * cols);
+      for (std::size_t c = 0; c < cols; ++c)
+        for (std::size_t k = 0; k < d; ++k) panel[k * cols + c] = queries[c * d + k];
+      tile(rows.data(), d, panel.data(), d, false, out.data());
+      return out;
+    };
+    const auto full = products(table->tile_cols, table->tile);
+    for (std::size_t v = 1; v * table->width <= table->tile_cols; ++v) {
+      const std::size_t cols = v * table->width;
+      const auto narrow = products(cols, table->tiles[v - 1]);
+      for (std::size_t r = 0; r < table->tile_rows; ++r)
+        for (std::size_t c = 0; c < cols; ++c) CHECK(narrow[r * cols + c] == full[r * table->tile_cols + c]);
+    }
+  }
+}
+
+TEST_CASE("the best row of each column is the first of the largest, and the second is known") {
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    CAPTURE(table->isa);
+    const std::size_t cols = table->tile_cols;
+    for (const std::size_t rows : {1u, 2u, 5u, 64u}) {
+      auto products = values(rows * cols, rows);
+      for (std::size_t r = 0; r < rows; ++r) products[r * cols] = r % 3 == 1 ? 2.0f : -1.0f;  // a tie
+      std::vector<float> best(cols), second(cols);
+      std::vector<std::uint32_t> row(cols);
+      table->best_rows(products.data(), rows, cols, best.data(), second.data(), row.data());
+      for (std::size_t c = 0; c < cols; ++c) {
+        std::size_t expected = 0;
+        for (std::size_t r = 1; r < rows; ++r)
+          if (products[r * cols + c] > products[expected * cols + c]) expected = r;
+        float other = -std::numeric_limits<float>::infinity();
+        for (std::size_t r = 0; r < rows; ++r)
+          if (r != expected) other = std::max(other, products[r * cols + c]);
+        CHECK(row[c] == expected);
+        CHECK(best[c] == products[expected * cols + c]);
+        CHECK(second[c] == other);
+      }
+    }
+  }
+}
+
+TEST_CASE("the bound of norms is above every norm, and not far above the largest") {
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    CAPTURE(table->isa);
+    for (const std::size_t d : {1u, 7u, 16u, 33u, 128u, 385u}) {
+      CAPTURE(d);
+      auto rows = values(9 * d, 31);
+      const double bound = table->norm_bound(rows.data(), 9, d, d);
+      double largest = 0;
+      for (std::size_t r = 0; r < 9; ++r)
+        largest = std::max(largest, reference(&rows[r * d], &rows[r * d], d).magnitude);
+      CHECK(bound >= largest * (1 - 1e-5));
+      CHECK(bound <= 9 * largest);
+      for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf(""), 1e30f}) {
+        rows[4 * d + d / 2] = bad;
+        CHECK(std::isnan(table->norm_bound(rows.data(), 9, d, d)));
+      }
+    }
+  }
+}
+
+TEST_CASE("codes of tokens widen to the same bits everywhere") {
+  std::vector<std::uint16_t> halves;
+  for (std::uint32_t code = 0; code < 0x10000; ++code)
+    if ((code & 0x7c00) != 0x7c00) halves.push_back(static_cast<std::uint16_t>(code));
+  std::vector<std::int8_t> bytes;
+  for (int code = -127; code <= 127; ++code) bytes.push_back(static_cast<std::int8_t>(code));
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    CAPTURE(table->isa);
+    std::vector<float> out(halves.size());
+    table->widen_f16(halves.data(), halves.size(), out.data());
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      const int exponent = halves[i] >> 10 & 31, mantissa = halves[i] & 1023;
+      const double magnitude =
+          exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+      const auto expected = static_cast<float>(halves[i] & 0x8000 ? -magnitude : magnitude);
+      wrong += std::bit_cast<std::uint32_t>(out[i]) != std::bit_cast<std::uint32_t>(expected);
+    }
+    CHECK(wrong == 0);
+    out.resize(bytes.size());
+    table->widen_i8(bytes.data(), 0.37f, bytes.size(), out.data());
+    for (std::size_t i = 0; i < bytes.size(); ++i) CHECK(out[i] == static_cast<float>(bytes[i]) * 0.37f);
+  }
 }
 
 TEST_CASE("a matrix unit multiplies rounded values, and says what rounding took") {

@@ -2,12 +2,15 @@
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "base/vectors.hpp"
 #include "kernels/dispatch.hpp"
+#include "whimbrel/cuda/normalize.hpp"
 #include "whimbrel/cuda/pairwise_distance.hpp"
 #include "whimbrel/random.hpp"
 
@@ -31,8 +34,7 @@ class DeviceRows {
       host[i] = static_cast<float>(bits) * (i % 7 == 0 ? 0x1p-100f : 0x1p-31f);
     }
     REQUIRE(cudaMalloc(&device_, host.size() * sizeof(float) + 1) == cudaSuccess);
-    REQUIRE(cudaMemcpy(device_, host.data(), host.size() * sizeof(float), cudaMemcpyHostToDevice) ==
-            cudaSuccess);
+    upload();
   }
   DeviceRows(const DeviceRows&) = delete;
   DeviceRows& operator=(const DeviceRows&) = delete;
@@ -40,6 +42,14 @@ class DeviceRows {
 
   MatrixView<const float> view() const { return {static_cast<const float*>(device_), rows_, dim_}; }
   float* data() { return static_cast<float*>(device_); }
+  void upload() {
+    REQUIRE(cudaMemcpy(device_, host.data(), host.size() * sizeof(float), cudaMemcpyHostToDevice) ==
+            cudaSuccess);
+  }
+  void download() {
+    REQUIRE(cudaMemcpy(host.data(), device_, host.size() * sizeof(float), cudaMemcpyDeviceToHost) ==
+            cudaSuccess);
+  }
 
   std::vector<float> host;
 
@@ -58,8 +68,7 @@ TEST_CASE("distances of the GPU have the bits of the CPU") {
     for (const Metric metric : {Metric::kL2, Metric::kIp}) {
       REQUIRE(cuda::launch_pairwise_distances(data.view(), queries.view(), metric, out.data(), nullptr) ==
               cudaSuccess);
-      REQUIRE(cudaMemcpy(out.host.data(), out.data(), out.host.size() * sizeof(float),
-                         cudaMemcpyDeviceToHost) == cudaSuccess);
+      out.download();
       const auto canonical = kernels::metric_kernels(kernels::active_table(), metric).canonical;
       for (std::size_t q = 0; q < kQueries; ++q)
         for (std::size_t r = 0; r < kData; ++r) {
@@ -71,11 +80,28 @@ TEST_CASE("distances of the GPU have the bits of the CPU") {
   }
 }
 
-TEST_CASE("the GPU refuses other metrics and shapes, and does nothing for nothing") {
+TEST_CASE("normalized rows of the GPU have the bits of the CPU") {
+  if (!have_device()) return;
+  constexpr std::size_t kRows = 69;
+  for (const std::size_t d : {1u, 7u, 8u, 31u, 100u, 769u}) {
+    DeviceRows rows(kRows, d, 4), out(kRows, d, 5);
+    std::fill_n(rows.host.begin() + static_cast<std::ptrdiff_t>(3 * d), d, 0.0f);
+    rows.upload();
+    REQUIRE(cuda::launch_normalize(rows.view(), out.data(), nullptr) == cudaSuccess);
+    out.download();
+    std::vector<float> expected(d);
+    for (std::size_t i = 0; i < kRows; ++i) {
+      normalize(&rows.host[i * d], d, expected.data());
+      for (std::size_t j = 0; j < d; ++j)
+        CHECK(std::bit_cast<std::uint32_t>(out.host[i * d + j]) == std::bit_cast<std::uint32_t>(expected[j]));
+    }
+  }
+}
+
+TEST_CASE("the GPU refuses other shapes, and does nothing for nothing") {
   const MatrixView<const float> none(nullptr, 0, 3), other(nullptr, 1, 4);
   CHECK(cuda::launch_pairwise_distances(none, none, Metric::kL2, nullptr, nullptr) == cudaSuccess);
-  CHECK(cuda::launch_pairwise_distances(none, none, Metric::kCosine, nullptr, nullptr) ==
-        cudaErrorInvalidValue);
+  CHECK(cuda::launch_normalize(none, nullptr, nullptr) == cudaSuccess);
   CHECK(cuda::launch_pairwise_distances(none, other, Metric::kL2, nullptr, nullptr) == cudaErrorInvalidValue);
 }
 

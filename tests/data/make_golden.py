@@ -1,12 +1,13 @@
-"""Write the golden file of the current format version: python tests/data/make_golden.py.
+"""Write the golden files of the current format version: python tests/data/make_golden.py.
 
-A released version keeps its file for ever; a new version adds one. test_format.py reads them all.
+A released version keeps its files for ever; a new version adds some. test_format.py reads them all.
 """
 
 from pathlib import Path
 
 import numpy as np
 import whimbrel as wb
+from numpy.typing import NDArray
 
 
 def golden_index() -> wb.HnswIndex:
@@ -23,6 +24,34 @@ def golden_codes() -> wb.HnswIndex:
     return wb.HnswIndex.build(np.concatenate([data, -data]), M=2, ef_construction=20, codec="sq8")
 
 
+class FirstToken:
+    """The first token of a set, so that encodings are the same on every machine too."""
+
+    fingerprint = "first token"
+
+    def encode_documents(self, sets):
+        """Zeros for a set without tokens."""
+        tokens = np.concatenate([sets.tokens, np.zeros((1, sets.tokens.shape[1]), np.float32)])
+        return np.where(np.diff(sets.offsets)[:, None] > 0, tokens[sets.offsets[:-1]], 0)
+
+    encode_queries = encode_documents
+
+
+def golden_sets() -> list[NDArray[np.float32]]:
+    """Twenty documents, two of them without tokens."""
+    rng = np.random.default_rng(1)
+    return [rng.integers(-9, 10, (t % 7, 4)).astype(np.float32) for t in range(3, 23)]
+
+
+def golden_multi_vector_index() -> wb.MultiVectorIndex:
+    """With names, a removed document, and tokens in one byte."""
+    index = wb.MultiVectorIndex(4, FirstToken(), store="int8", M=4, ef_construction=20, seed=5)
+    index.add(golden_sets(), [f"doc {i}" for i in range(20)])
+    index.remove("doc 2")
+    return index
+
+
 if __name__ == "__main__":
     golden_index().save(Path(__file__).with_name("hnsw_v1.whb"))
     golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
+    golden_multi_vector_index().save(Path(__file__).with_name("multi_vector_v1.whb"))

@@ -27,6 +27,20 @@ def knn(data, queries=None, k=10, metric="l2"):
     return order, np.take_along_axis(all_distances, order, axis=1)
 
 
+def maxsim(queries, docs, normalize=False):
+    """Scores of sets, (q, n): the sum over query tokens of the largest inner product; -inf without tokens."""
+    scores = np.empty((len(queries), len(docs)))
+    for i, query in enumerate(queries):
+        for j, doc in enumerate(docs):
+            if len(doc) == 0:
+                scores[i, j] = -np.inf
+                continue
+            products = np.asarray(query, np.float64) @ np.asarray(doc, np.float64).T
+            score = products.max(axis=1).sum()
+            scores[i, j] = score / max(len(query), 1) if normalize else score
+    return scores
+
+
 def recall(found, true):
     """Mean share of the true ids that were found."""
     return np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, true, strict=True)]) / true.shape[1]
@@ -80,3 +94,62 @@ def random_level(seed, row, M):
         level += 1
         threshold //= M
     return level
+
+
+def select_neighbors(candidates, between, max_kept, min_kept):
+    """Of (distance, row) in order, those not nearer to a kept one than to the base (HNSW, Alg. 4).
+
+    Then pruned ones, nearest first, up to `min_kept`.
+    """
+    kept, pruned = [], []
+    for distance, row in candidates:
+        if len(kept) == max_kept:
+            break
+        (pruned if any(between[row, other] < distance for _, other in kept) else kept).append((distance, row))
+    return sorted(kept + pruned[: max(0, min_kept - len(kept))])
+
+
+def link_level(between, ef, M, capacity, fill):
+    """Lists of rows in order of insertion, from all distances between them: chosen and chosen by."""
+    n = len(between)
+    own = [
+        select_neighbors(sorted((between[i, j], j) for j in range(i))[:ef], between, M, M if fill else 0)
+        for i in range(n)
+    ]
+    lists = [list(links) for links in own]
+    for i in range(n):
+        for distance, j in own[i]:
+            lists[j].append((distance, i))
+    return [
+        [row for _, row in sorted(links)]
+        if len(links) <= capacity
+        else [row for _, row in select_neighbors(sorted(links), between, capacity, capacity if fill else 0)]
+        for links in lists
+    ]
+
+
+def cur_scores(anchor_scores, item_ids, c, mu=0.0, center=True):
+    """Scores of all items by ridge regression on the anchor queries' scores, rank by pinv where mu is 0."""
+    R = np.asarray(anchor_scores, np.float64)
+    mean = R.mean(axis=0) * center
+    X, c = R - mean, np.asarray(c, np.float64) - mean[item_ids]
+    A = X[:, item_ids]  # (k_q, m)
+    if mu == 0:
+        return c @ np.linalg.pinv(A, rcond=1e-10) @ X + mean
+    return np.linalg.solve(A @ A.T + mu * np.eye(len(A)), A @ c) @ X + mean
+
+
+def l2_greedy(X, count):
+    """Rows of X chosen by the drop of the squared error of reconstructing all rows, and their gains."""
+    G = np.asarray(X, np.float64) @ np.asarray(X, np.float64).T
+    chosen, gains = [], []
+    for _ in range(count):
+        diagonal = np.diag(G)
+        tiny = 1e-10 * np.mean(X**2)
+        gain = np.where(diagonal > tiny, (G**2).sum(axis=0) / np.maximum(diagonal, 1e-300), -1)
+        gain[chosen] = -1
+        j = int(np.argmax(gain > gain.max() * (1 - 1e-9)))
+        chosen.append(j)
+        gains.append(gain)
+        G = G - np.outer(G[:, j], G[:, j]) / G[j, j]
+    return chosen, gains

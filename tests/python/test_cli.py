@@ -102,6 +102,9 @@ def test_benchmark_files_have_default_keys(files, capsys):
         ("lid base.fvecs -k 1", "k: expected 2.."),
         ("lid queries.npy --metric ip", "metric: expected 'l2' or 'cosine', got 'ip'"),
         ("demo --passages 1", "passages: expected at least"),
+        ("demo --task multivector --passages 1", "passages: expected at least"),
+        ("demo --task cross-encoder --passages 1", "passages: expected at least"),
+        ("demo --model x", "--model: expected with --task cross-encoder only"),
     ],
 )
 def test_errors_are_one_line_and_code_2(files, command, text, capsys):
@@ -160,6 +163,36 @@ def test_demo_shows_the_main_job(capsys):
     ]
 
 
+def test_demo_of_token_vectors(capsys, monkeypatch):
+    monkeypatch.setattr("whimbrel.demo_multi_vector._has_model", lambda: False)
+    assert run("demo --task multivector --passages 700") == 0
+    printed = capsys.readouterr().out
+    for text in ("700 passages", "a vector per word", "MiB with compressed", "recall@10", "read the lines"):
+        assert text in printed
+    assert max(map(len, printed.splitlines())) <= 110
+    row = next(line.split() for line in printed.splitlines() if line.split()[:1] == ["200"])
+    assert float(row[1]) >= 0.9
+
+
+def test_demo_of_a_cross_encoder_beats_its_first_stage(capsys):
+    assert run("demo --task cross-encoder --passages 600") == 0
+    printed = capsys.readouterr().out
+    rows = dict(re.findall(r"^   (random|first stage, re-ranked|whimbrel)((?: +[\d.]+)+)$", printed, re.M))
+    recalls = {name: [float(x) for x in values.split()] for name, values in rows.items()}
+    assert all(
+        a > b - 0.02 for a, b in zip(recalls["whimbrel"], recalls["first stage, re-ranked"], strict=True)
+    )
+    assert recalls["random"][0] < 0.3 < recalls["whimbrel"][0]
+    assert "low-rank" in printed
+    assert "read the lines" in printed
+    assert max(map(len, printed.splitlines())) <= 110
+    run("demo --task cross-encoder --passages 600 --threads 1")
+    again = capsys.readouterr().out
+    assert [without_times(line) for line in again.splitlines()] == [
+        without_times(line) for line in printed.splitlines()
+    ]
+
+
 def without_times(line):
     """The line without numbers of seconds."""
-    return re.sub(r"\d+\.\d s", "", line)
+    return re.sub(r"\d+\.\d s|\d+ ms", "", line)

@@ -1,5 +1,6 @@
 """Files that are not whole: every one is a FormatError, never a crash or a wrong index."""
 
+import importlib
 import io
 import struct
 from pathlib import Path
@@ -112,3 +113,26 @@ def test_files_of_every_released_format_version_are_read(path):
     np.testing.assert_array_equal(found.ids, truth.ids * 7 + 3)
     np.testing.assert_array_equal(found.distances, truth.distances)
     assert index.validate() == (0, 0, 0)
+
+
+GOLDEN = Path(__file__).parents[1] / "data"
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("multi_vector_v*.whb")), ids=lambda path: path.name)
+def test_multi_vector_files_of_every_released_format_version_are_read(path, mmap, monkeypatch):
+    monkeypatch.syspath_prepend(GOLDEN)
+    golden = importlib.import_module("make_golden")
+    index = wb.MultiVectorIndex.load(path, golden.FirstToken(), mmap=mmap)
+    sets = golden.golden_sets()
+    store = wb.TokenStore(4, "int8")
+    store.add(sets)
+    assert (len(index), index.dim, index.encoding_dim, index.store) == (19, 4, 4, "int8")
+    names, scores = index.search(sets[:3], k=20)
+    truth = wb.maxsim_matrix(sets[:3], store)
+    truth[:, 2] = -np.inf
+    order = np.argsort(-truth, axis=1, kind="stable")
+    assert [[int(name.split()[1]) for name in row if name] for row in names] == [
+        [int(doc) for doc in row if truth[q, doc] > -np.inf] for q, row in enumerate(order)
+    ]
+    np.testing.assert_array_equal(scores, np.take_along_axis(truth, order, 1))

@@ -14,8 +14,16 @@ from whimbrel import _progress
 
 @pytest.fixture(scope="module")
 def many():
-    """EnoughError vectors that a call on them takes much longer than the time between two reports."""
+    """Enough vectors that a call on them takes much longer than the time between two reports."""
     return np.random.default_rng(0).random((40_000, 64), dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """Also where the tests run in the background of a shell, which has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class CtrlC:
@@ -61,6 +69,31 @@ def test_ctrl_c_stops_a_search(many):
     assert len(index.search(many[:3], k=1).ids) == 3
 
 
+def test_ctrl_c_stops_maxsim(many):
+    sets = many[:36_000].reshape(600, 60, 64)
+    store = wb.TokenStore(64, "f16")
+    store.add(sets)
+    for docs in (sets, store):
+        with pytest.raises(KeyboardInterrupt), CtrlC():
+            again_and_again(lambda docs=docs: wb.maxsim_matrix(sets, docs))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_stops_additions_and_searches_of_sets(many, threads, tmp_path):
+    sets = many.reshape(4000, 10, 64)
+    index = wb.MultiVectorIndex(64, wb.FdeEncoder(64, k_sim=3, r_reps=10, d_proj=8))
+    index.add(sets[:100])
+    index.save(tmp_path / "before")
+    with pytest.raises(KeyboardInterrupt), CtrlC():
+        index.add(np.tile(sets, (4, 1, 1)), threads=threads)
+    index.save(tmp_path / "after")
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
+    with pytest.raises(KeyboardInterrupt), CtrlC():
+        again_and_again(lambda: index.search(sets, k=5, threads=threads))
+    index.add(sets[100:200])
+    assert len(index) == 200
+
+
 def test_a_callback_hears_of_every_vector(many):
     reports = []
     index = wb.HnswIndex.build(many[:6000], progress=lambda done, total: reports.append((done, total)))
@@ -83,6 +116,15 @@ def test_a_callback_cancels_by_returning_false(many):
     twin = wb.HnswIndex.build(many[:300])
     twin.add(many[:200])
     assert index.dumps() == twin.dumps()
+
+
+def test_a_callback_cancels_with_the_last_report(many):
+    index = wb.HnswIndex.build(many[:300])
+    before = index.dumps()
+    with pytest.raises(wb.CancelledError):  # so short a call that it reports once
+        index.add(many[300:600], progress=lambda done, total: done < total)
+    assert index.dumps() == before
+    assert index.validate() == (0, 0, 0)
 
 
 def test_a_callback_cancels_by_raising(many):

@@ -12,9 +12,11 @@
 
 #include <stdexcept>
 
+#include "whimbrel/export.h"
+
 namespace whimbrel {
 
-class FormatError : public std::runtime_error {
+class WHIMBREL_API FormatError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

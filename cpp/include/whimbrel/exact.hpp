@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -26,11 +27,28 @@ struct KnnParams {
 ///
 /// @param ids, distances  (queries.rows, k), C order, written by this call
 /// @throws std::invalid_argument if k = 0, if the columns differ, or on a non-finite value
-void knn(MatrixView<const float> data, MatrixView<const float> queries, const KnnParams& params,
-         std::int64_t* ids, float* distances);
+WHIMBREL_API void knn(MatrixView<const float> data, MatrixView<const float> queries, const KnnParams& params,
+                      std::int64_t* ids, float* distances);
 
 /// The same with `data` as its own queries, each row's own entry left out (by row number, not by distance:
 /// exact duplicates of a row are its neighbors at distance 0).
-void knn_self(MatrixView<const float> data, const KnnParams& params, std::int64_t* ids, float* distances);
+WHIMBREL_API void knn_self(MatrixView<const float> data, const KnnParams& params, std::int64_t* ids,
+                           float* distances);
+
+/// The same for the rows from `first` on, each of which finds only rows before itself: row i those of [0, i).
+///
+/// @param ids, distances  (data.rows - first, params.k)
+/// @throws std::invalid_argument also if first > data.rows
+WHIMBREL_API void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params,
+                              std::int64_t* ids, float* distances);
+
+/// distances[i * data.rows + j] = distance of query i to row j, in the canonical arithmetic.
+///
+/// @param threads    0: all; does not change the result
+/// @param distances  (queries.rows, data.rows), C order, written by this call
+/// @throws std::invalid_argument if the columns differ or on a non-finite value
+WHIMBREL_API void pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries,
+                                     Metric metric, std::size_t threads, const ProgressFn& progress,
+                                     float* distances);
 
 }  // namespace whimbrel

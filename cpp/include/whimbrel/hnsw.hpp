@@ -15,6 +15,8 @@
 
 #include "whimbrel/byte_io.hpp"
 #include "whimbrel/codec.hpp"
+#include "whimbrel/exact.hpp"
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -51,6 +53,36 @@ struct AddOptions {
   ProgressFn progress = {};  ///< in vectors
 };
 
+/// Ends a list that is not full.
+inline constexpr std::uint32_t kNoLink = 0xffffffffu;
+
+/// One level of an index to be linked at once.
+struct LevelToLink {
+  MatrixView<const float> rows;     ///< of the level, in the order of insertion; normalized for cosine
+  Metric metric = Metric::kL2;      ///< kL2 or kIp
+  std::size_t ef_construction = 0;  ///< candidates of a row: so many of the nearest rows before it
+  std::size_t own = 0;              ///< links a row may choose among them
+  std::size_t own_filled = 0;       ///< up to so many, pruned ones are put back
+  std::size_t capacity = 0;         ///< of a list, which also holds the rows that chose this one
+  std::size_t filled = 0;           ///< the same for a list that is selected again because they are too many
+  std::size_t threads = 0;
+  ProgressFn progress = {};  ///< in rows
+};
+
+/// Links a level. Out of its candidates (exact, by canonical distance and row) a row chooses by the rule of
+/// Malkov and Yashunin, Alg. 4, in canonical arithmetic; its list is what it chose and who chose it, nearest
+/// first, by the same rule again if they are more than `capacity`. So every linker gives the same lists.
+///
+/// lists (rows.rows, capacity): row numbers, kNoLink behind the last.
+using LevelLinker = std::function<void(const LevelToLink& level, std::uint32_t* lists)>;
+
+/// Finds candidates as knn_earlier does (whimbrel/exact.hpp), which is one.
+using CandidateSource = std::function<void(MatrixView<const float> rows, std::size_t first,
+                                           const KnnParams& params, std::int64_t* ids, float* distances)>;
+
+/// The linker of the CPU.
+WHIMBREL_API LevelLinker link_nearest(CandidateSource source);
+
 struct SearchParams {
   std::size_t k = 10;
   std::size_t ef_search = 0;  ///< 0: the index's default; never used below k
@@ -83,7 +115,7 @@ struct HnswValidation {
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
 /// them.
-class HnswIndex {
+class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
   HnswIndex(std::size_t dim, const HnswParams& params);
@@ -93,6 +125,13 @@ class HnswIndex {
 
   static HnswIndex build(MatrixView<const float> vectors, const HnswParams& params,
                          const AddOptions& options = {});
+
+  /// An index whose levels `link` links at once: with `link_nearest(knn_earlier)` from exact candidates,
+  /// which takes time in the square of the rows. Ends with every point reachable. The graph does not depend
+  /// on the threads; but for links to points that would be unreachable, nor on the instruction set.
+  /// @throws std::invalid_argument as add does, and for lists that are none
+  static HnswIndex bulk_build(MatrixView<const float> vectors, const HnswParams& params,
+                              const AddOptions& options, const LevelLinker& link);
 
   /// Insert the rows of `vectors`. Either all of them are added or, if it throws, the index is unchanged.
   ///
@@ -136,9 +175,13 @@ class HnswIndex {
   static HnswIndex load(const std::string& path);
   static HnswIndex load(const ByteSource& source);
 
- private:
   struct Impl;
+  const Impl& impl() const noexcept { return *impl_; }
+  Impl& impl() noexcept { return *impl_; }
+
+ private:
   explicit HnswIndex(std::unique_ptr<Impl> impl) noexcept;
+  void add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
@@ -27,6 +28,6 @@ inline constexpr double kMaxLid = 1e4;
 ///                   neighbors sit on the point.
 /// @param out        (n,) values in [0, kMaxLid]
 /// @throws std::invalid_argument on a negative or NaN distance or a row that is not ascending
-void estimate_lid(MatrixView<const float> distances, LidEstimator estimator, double* out);
+WHIMBREL_API void estimate_lid(MatrixView<const float> distances, LidEstimator estimator, double* out);
 
 }  // namespace whimbrel

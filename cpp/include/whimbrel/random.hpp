@@ -12,7 +12,18 @@ namespace whimbrel {
 enum class RandomPurpose : std::uint64_t {
   kHnswLevel = 1,
   kInsertionOrder = 2,
-  kSubspace = 3,
+  kFdeHyperplane = 16,
+  kFdeSignProjection = 17,
+  kFdeCountSketch = 18,
+  kFdeFinalSketch = 19,
+  kLemurFeature = 24,
+  kQuantizerSample = 28,
+  kCurAnchors = 32,
+  kCurSoftmax = 33,
+  kCurLeverage = 34,
+  kCurClusters = 35,
+  kCurStart = 36,
+  kSubspace = 40,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

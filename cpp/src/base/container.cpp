@@ -151,6 +151,12 @@ std::uint64_t ContainerReader::length(Tag tag) const {
   return row->length;
 }
 
+std::uint64_t ContainerReader::offset(Tag tag) const {
+  const SectionRow* row = find(tag);
+  if (row == nullptr) refuse("a section " + name(tag) + ", got none");
+  return row->offset;
+}
+
 void ContainerReader::open(Tag tag, std::uint64_t expected_length) {
   while (next_ < table_.size() && table_[next_].tag != tag && (table_[next_].flags & kOptional) != 0) skip();
   if (next_ == table_.size()) refuse("section " + name(tag) + ", got the end");

@@ -57,6 +57,8 @@ class ContainerReader {
 
   bool has(Tag tag) const noexcept;
   std::uint64_t length(Tag tag) const;
+  /// Where the section begins in the file.
+  std::uint64_t offset(Tag tag) const;
 
   /// Begin the next section, which must be this one, of this length; optional ones before it are skipped.
   void open(Tag tag, std::uint64_t expected_length);

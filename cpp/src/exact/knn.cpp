@@ -10,7 +10,7 @@
 // Proposal for l2, with mu the mean of the data and q' = q - mu rounded to float:
 //   |x - q|^2 / 2 = |x - mu|^2 / 2 - x . q' + (|q|^2 - |mu|^2) / 2,
 // where the last term is the same for all x. Centering keeps the products small for data far from the origin.
-// Proposal for ip: -x . q. For cosine: -x . q / |x| with q normalized; a self-join works on a normalized
+// Proposal for ip: -x . q. For cosine: -x . q / |x| with q normalized; joins work on a normalized
 // copy.
 //
 // Error of a proposal: that of the product (product_tiles.hpp), plus u |x| |q'| for the rounding of q', plus
@@ -29,9 +29,9 @@
 
 #include "base/memory.hpp"
 #include "base/parallel.hpp"
+#include "base/product_tiles.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
-#include "exact/product_tiles.hpp"
 #include "kernels/dispatch.hpp"
 
 namespace whimbrel {
@@ -47,38 +47,50 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::size_t kFewQueries = 8;
 /// Queries of a chunk that scans.
 constexpr std::size_t kScanChunk = 16;
+/// A row that will be settled is fetched while so many before it are.
+constexpr std::size_t kAhead = 2;
 /// Rows per segment, and the groups of queries that each thread must have to do without segments.
 constexpr std::size_t kSegmentRows = 4096;
 constexpr std::size_t kGroupsPerThread = 8;
 
+/// Which rows a query may find. Other than kAll: the queries are the last rows of the data.
+enum class Scope {
+  kAll,
+  kOthers,   // all rows but its own
+  kEarlier,  // the rows before its own
+};
+
 class Knn {
  public:
-  Knn(MatrixView<const float> data, MatrixView<const float> queries, bool self, const KnnParams& params,
+  Knn(MatrixView<const float> data, MatrixView<const float> queries, Scope scope, const KnnParams& params,
       std::int64_t* ids, float* distances)
       : table_(kernels::active_table()),
         kernels_(kernels::metric_kernels(table_, params.metric)),
         data_(data),
         queries_(queries),
-        self_(self),
+        scope_(scope),
+        first_(scope == Scope::kAll ? 0 : data.rows - queries.rows),
         params_(params),
         threads_(resolve_threads(params.threads)),
         dim_(data.cols),
-        found_(std::min(params.k, data.rows - (self && data.rows > 0 ? 1 : 0))),
         depth_(std::max<std::size_t>(1, std::min(params.k, data.rows))),
         ids_(ids),
         distances_(distances),
         meter_(params.progress, queries.rows) {}
 
   void run() {
-    // The tiles look at every row's norm and find out by themselves (look_at).
+    // The tiles look at the norm of every row that is seen and find out by themselves (look_at).
     const bool cosine = params_.metric == Metric::kCosine;
     const bool small = queries_.rows < kFewQueries || 8 * keep<FloatTiles>() >= data_.rows;
-    if (small || (cosine && self_)) check_finite("data", data_, threads_);
+    const bool join = scope_ != Scope::kAll;
+    if (small || (cosine && join) || scope_ == Scope::kEarlier) check_finite("data", data_, threads_);
     if (queries_.rows == 0) return;
-    if (cosine) {
+    if (cosine && join) {
+      data_ = normalized(data_, normalized_);
+      queries_ = {data_.row(first_), queries_.rows, dim_};
+    } else if (cosine) {
       queries_ = normalized(queries_, normalized_);
-      if (self_) data_ = queries_;
-      raw_cosine_ = !self_;
+      raw_cosine_ = true;
     }
     open_.resize(queries_.rows);
     std::iota(open_.begin(), open_.end(), std::size_t{0});
@@ -153,7 +165,8 @@ class Knn {
           f.best.assign(end - begin, TopK(keep));
           const std::size_t first = n_segments == 1 ? 0 : s * kSegmentRows;
           const std::size_t last = n_segments == 1 ? data_.rows : std::min(data_.rows, first + kSegmentRows);
-          offer(begin, first, last, f);
+          const std::size_t seen = std::min(last, rows_seen(open_[end - 1]));
+          if (first < seen) offer(begin, first, seen, f);
           if (n_segments == 1) {
             for (std::size_t q = begin; q < end; ++q) close(q, f.best[q - begin], f.range);
             f = {};
@@ -207,6 +220,16 @@ class Knn {
     open_.clear();
   }
 
+  /// Rows that may be neighbors of query q: the first so many, but for itself.
+  std::size_t rows_seen(std::size_t q) const { return scope_ == Scope::kEarlier ? first_ + q : data_.rows; }
+  bool may_find(std::size_t q, std::size_t row) const {
+    return row < rows_seen(q) && (scope_ != Scope::kOthers || row != first_ + q);
+  }
+  /// Neighbors it has, at most k.
+  std::size_t found(std::size_t q) const {
+    return std::min(params_.k, rows_seen(q) - (scope_ == Scope::kOthers ? 1 : 0));
+  }
+
   MatrixView<const float> normalized(MatrixView<const float> m, AlignedArray<float>& out) const {
     out = AlignedArray<float>(m.rows * dim_);
     parallel_for(m.rows, threads_,
@@ -253,7 +276,7 @@ class Knn {
     for (std::size_t i = first; i < last; ++i) {
       const float* row = canonical_row(i, scratch.data());
       for (std::size_t q = 0; q < best.size(); ++q)
-        if (!self_ || i != open_[begin + q])
+        if (may_find(open_[begin + q], i))
           best[q].push(kernels_.canonical(queries_.row(open_[begin + q]), row, dim_),
                        static_cast<std::uint32_t>(i));
     }
@@ -287,7 +310,7 @@ class Knn {
           for (; hits != 0; hits &= hits - 1) {
             const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
             const std::size_t q = p * cols + c;
-            if (self_ && open_[begin + q] == i + r) continue;
+            if (!may_find(open_[begin + q], i + r)) continue;
             best[q].push(scores[c], static_cast<std::uint32_t>(i + r));
             panel_bounds[c] = best[q].bound();
           }
@@ -366,14 +389,17 @@ class Knn {
   template <class Tiles>
   bool settle(std::size_t q, TopK& best, const Range& range) const {
     const std::vector<Scored>& proposals = best.finish();
-    if (proposals.size() < found_) return false;
+    const std::size_t n_found = found(q);
+    if (proposals.size() < n_found) return false;
     const Certificate certificate = this->certificate<Tiles>(q, range);
     AlignedArray<float> scratch(dim_);
     std::vector<Scored> nearest;
-    const auto kth = [&] { return found_ > 0 ? nearest[found_ - 1].score : -kInf; };
+    const auto kth = [&] { return n_found > 0 ? nearest[n_found - 1].score : -kInf; };
     bool certain = best.bound() == kInf;  // nothing was dropped
-    for (const Scored& proposal : proposals) {
-      if (nearest.size() >= found_ && certificate.nearest(proposal.score) > kth()) {
+    for (std::size_t i = 0; i < proposals.size(); ++i) {
+      const Scored& proposal = proposals[i];
+      if (i + kAhead < proposals.size()) fetch_rows(proposals[i + kAhead].id, proposals[i + kAhead].id + 1);
+      if (nearest.size() >= n_found && certificate.nearest(proposal.score) > kth()) {
         certain = true;
         break;
       }
@@ -398,15 +424,15 @@ class Knn {
   const kernels::KernelTable& table_;
   const kernels::MetricKernels& kernels_;
   MatrixView<const float> data_, queries_;
-  bool self_;
+  Scope scope_;
+  std::size_t first_;  // row of the first query
   const KnnParams& params_;
   std::size_t threads_;
   std::size_t dim_;
-  std::size_t found_;  // neighbors a query has, at most k
   std::size_t depth_;  // entries an exact result can have
   std::int64_t* ids_;
   float* distances_;
-  AlignedArray<float> normalized_;  // queries; in a self-join the data too
+  AlignedArray<float> normalized_;  // queries; in a join the data
   bool raw_cosine_ = false;         // cosine on data that are not normalized
   AlignedArray<float> center_;
   double center_squared_norm_ = 0;
@@ -428,12 +454,22 @@ void knn(MatrixView<const float> data, MatrixView<const float> queries, const Kn
   check_cols("queries", queries, data.cols);
   check(data, params);
   check_finite("queries", queries, resolve_threads(params.threads));
-  Knn(data, queries, false, params, ids, distances).run();
+  Knn(data, queries, Scope::kAll, params, ids, distances).run();
 }
 
 void knn_self(MatrixView<const float> data, const KnnParams& params, std::int64_t* ids, float* distances) {
   check(data, params);
-  Knn(data, data, true, params, ids, distances).run();
+  Knn(data, data, Scope::kOthers, params, ids, distances).run();
+}
+
+void knn_earlier(MatrixView<const float> data, std::size_t first, const KnnParams& params, std::int64_t* ids,
+                 float* distances) {
+  check(data, params);
+  if (first > data.rows)
+    throw std::invalid_argument("first: expected at most " + std::to_string(data.rows) + ", got " +
+                                std::to_string(first));
+  const MatrixView<const float> queries(data.row(first), data.rows - first, data.cols, data.stride);
+  Knn(data, queries, Scope::kEarlier, params, ids, distances).run();
 }
 
 }  // namespace whimbrel

@@ -4,11 +4,9 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
-#include <stdexcept>
-#include <thread>
 #include <vector>
 
+#include "base/index_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
 #include "hnsw/search.hpp"
@@ -16,43 +14,13 @@
 
 namespace whimbrel {
 
-/// Shared by readers, exclusive for one writer. A writer's progress function runs inside its lock, so a call
-/// from there would wait for itself; it is refused instead.
-class IndexMutex {
- public:
-  std::shared_lock<std::shared_mutex> read() {
-    refuse_own_writer();
-    return std::shared_lock(mutex_);
-  }
-
-  class Writer {
-   public:
-    explicit Writer(IndexMutex& owner) : owner_(owner), lock_(owner.mutex_) {
-      owner_.writer_ = std::this_thread::get_id();
-    }
-    ~Writer() { owner_.writer_ = std::thread::id(); }
-
-   private:
-    IndexMutex& owner_;
-    std::unique_lock<std::shared_mutex> lock_;
-  };
-  Writer write() {
-    refuse_own_writer();
-    return Writer(*this);
-  }
-
- private:
-  void refuse_own_writer() const {
-    if (writer_ == std::this_thread::get_id())
-      throw std::logic_error("index: expected no call from the progress function of its own add, got one");
-  }
-
-  std::shared_mutex mutex_;
-  std::atomic<std::thread::id> writer_;
-};
-
 struct HnswIndex::Impl {
   Impl(std::size_t dim, const HnswParams& params) : graph(dim, params) {}
+
+  /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
+  void drop_vectors() { graph.vectors.resize(0); }
+  bool has_vectors() const { return graph.vectors.size() == graph.size(); }
+  static HnswIndex load(const ByteSource& source, bool with_vectors);
 
   Graph graph;
   IdMap ids;

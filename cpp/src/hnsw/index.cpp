@@ -6,6 +6,7 @@
 
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
+#include "hnsw/bulk_build.hpp"
 #include "hnsw/codes.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/insert.hpp"
@@ -144,7 +145,19 @@ HnswIndex HnswIndex::build(MatrixView<const float> vectors, const HnswParams& pa
   return index;
 }
 
+HnswIndex HnswIndex::bulk_build(MatrixView<const float> vectors, const HnswParams& params,
+                                const AddOptions& options, const LevelLinker& link) {
+  HnswIndex index(vectors.cols, params);
+  index.add(vectors, options, &link);
+  return index;
+}
+
 void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) {
+  add(vectors, options, nullptr);
+}
+
+/// `link`: null, or how to link the rows of an empty index.
+void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link) {
   const auto start = std::chrono::steady_clock::now();
   const std::size_t threads = resolve_threads(options.threads);
   Graph& graph = impl_->graph;
@@ -163,7 +176,12 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options) 
     ProgressMeter meter(options.progress, vectors.rows);
     append_rows(graph, first, vectors, threads);
     LearnedCodes learned = encode_new_rows(graph, threads);
-    insert_rows(graph, first, options.order, threads, meter);
+    if (link != nullptr) {
+      bulk_link(graph, vectors, options.order, threads, *link, meter);
+      meter.finish();
+    } else {
+      insert_rows(graph, first, options.order, threads, meter);
+    }
     // Nothing throws from here on. Scratches have the size of the queries of a codec.
     if (use_codes(graph, std::move(learned))) impl_->scratches.clear();
   } catch (...) {

@@ -20,7 +20,6 @@
 namespace whimbrel {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
 /// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch
 /// shrinks.
 constexpr std::size_t kMaxBatch = 2048;
@@ -99,8 +98,12 @@ class Insertion {
         n_linked_ += n;
         meter.update(done);
       }
-      if (edge_distances_.size() > 0 && graph_.params.batch_growth > 1) attach_unreached(meter);
-      meter.finish();  // may throw, like every report
+      if (edge_distances_.size() > 0 && graph_.params.batch_growth > 1)
+        attach_unreached(graph_, points_, workers_[0].search, [&](std::uint32_t node) {
+          undo_.before_change(graph_, node);
+          meter.update(done);
+        });
+      meter.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
       graph_.entry = old_entry;
       graph_.max_level = old_max_level;
@@ -213,7 +216,7 @@ class Insertion {
   /// pools.
   void find_candidates(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
                        Worker& worker, std::vector<std::vector<ReverseEdge>>& groups) {
-    GraphSearch<T> search(graph_, points_, worker.search);
+    GraphSearch search(graph_, points_, worker.search);
     for (std::size_t i = begin; i < end; ++i) {
       const float* query = points_.query(batch[i], worker.search.query.data());
       const std::size_t level = graph_.level[batch[i]];
@@ -290,8 +293,8 @@ class Insertion {
   void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
                std::vector<std::vector<ReverseEdge>>& groups) {
     const std::size_t M = graph_.params.M;
-    select_neighbors<T>(points_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
-                        worker.selection);
+    select_neighbors(points_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
+                     worker.selection);
     write_links(node, l, worker.selection.kept);
     for (const Candidate c : worker.selection.kept)
       groups[c.node() % kTargetGroups].push_back(
@@ -351,75 +354,9 @@ class Insertion {
     for (const ReverseEdge& e : edges) candidates.emplace_back(e.distance, batch[e.position]);
     std::sort(candidates.begin(), candidates.end());
     // Filled to three quarters only: a full list would have to be selected again for every new edge.
-    select_neighbors<T>(points_, candidates, capacity,
-                        l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
+    select_neighbors(points_, candidates, capacity,
+                     l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
     write_links(node, l, worker.selection.kept);
-  }
-
-  // ---- reachability
-
-  /// Re-selected lists may drop the last link to a node, with equal points they always do. Such nodes get a
-  /// link again, and so does the entry point, which a search need not come back to from where it descends.
-  void attach_unreached(ProgressMeter& meter) {
-    const std::uint32_t* row = graph_.links(graph_.entry, 0);
-    if (std::none_of(row, row + graph_.degree(graph_.entry, 0),
-                     [&](std::uint32_t node) { return has_link(node, graph_.entry); }))
-      attach(graph_.entry, std::vector<bool>(graph_.size(), true));
-    std::vector<bool> reached(graph_.size());
-    mark_reached(graph_, graph_.entry, reached);
-    for (std::uint32_t node = 0; node < graph_.size(); ++node) {
-      if (reached[node]) continue;
-      attach(node, reached);
-      mark_reached(graph_, node, reached);
-      meter.update(order_.size());
-    }
-  }
-
-  /// Link to a node from its nearest neighbor that is reached and has room; if none of them has, put it
-  /// between the nearest and that one's farthest link, so that nothing else is lost.
-  void attach(std::uint32_t node, const std::vector<bool>& reached) {
-    SearchScratch& scratch = workers_[0].search;
-    GraphSearch<T> search(graph_, points_, scratch);
-    const float* query = points_.query(node, scratch.query.data());
-    search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, scratch.pool);
-    Candidate from(kInf, graph_.entry);  // if upper levels led to a part that level 0 does not lead to
-    bool found = false;
-    for (std::size_t i = 0; i < scratch.pool.size(); ++i) {
-      const Candidate c = scratch.pool[i];
-      if (c.node() == node || !reached[c.node()]) continue;
-      const bool room = graph_.degree(c.node(), 0) < graph_.capacity(0);
-      if (room || !found) from = c;
-      found = true;
-      if (room) break;
-    }
-    if (from.node() == node) return;
-    const std::uint32_t replaced = put_link(from.node(), node, from.distance());
-    if (replaced != kNoNode) put_link(node, replaced, kInf);
-  }
-
-  bool has_link(std::uint32_t node, std::uint32_t target) const {
-    const std::uint32_t* row = graph_.links(node, 0);
-    const std::uint32_t* end = row + graph_.degree(node, 0);
-    return std::find(row, end, target) != end;
-  }
-
-  /// Append a level-0 link, or put it in place of the farthest, which is returned. Nothing changes if it is
-  /// there.
-  std::uint32_t put_link(std::uint32_t node, std::uint32_t target, float distance) {
-    undo_.before_change(graph_, node);
-    std::uint32_t* row = graph_.links(node, 0);
-    float* distances = edge_distances_.row(node);
-    const std::size_t degree = graph_.degree(node, 0);
-    if (has_link(node, target)) return kNoNode;
-    std::size_t at = degree;
-    std::uint32_t replaced = kNoNode;
-    if (degree == graph_.capacity(0)) {
-      at = static_cast<std::size_t>(std::max_element(distances, distances + degree) - distances);
-      replaced = row[at];
-    }
-    row[at] = target;
-    distances[at] = distance;
-    return replaced;
   }
 
   /// Relative error allowed for in the tiles' products.

@@ -13,8 +13,8 @@ namespace whimbrel {
 /// Link the rows [first, graph.size()), whose vectors and levels are in place and whose lists are empty.
 ///
 /// @param order  first + order[i] is the i-th row to insert; empty: by row number
-/// The last report is made here, since it may throw. If it throws, the rows below `first` are linked as
-/// before, and entry and max_level are as before.
+/// @param meter  gets all of its reports here, the last one too
+/// If it throws, the rows below `first` are linked as before, and entry and max_level are as before.
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
                  ProgressMeter& meter);
 

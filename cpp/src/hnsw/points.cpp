@@ -78,4 +78,35 @@ BlockRows<kernels::Bf16> encode_vectors(const Graph& graph, std::size_t threads)
   return codes;
 }
 
+void ProductCodePoints::distances(const float* table, const std::uint32_t* nodes, std::size_t n,
+                                  float* out) const noexcept {
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint8_t* code = rows.row(nodes[i]);
+    if (i + 1 < n) {
+      const std::uint8_t* ahead = rows.row(nodes[i + 1]);
+      for (std::size_t byte = 0; byte < rows.stride; byte += kCacheLine) __builtin_prefetch(ahead + byte);
+    }
+    constexpr std::size_t kLanes = 4;  // sums side by side, which hide the latency of the additions
+    float lane[kLanes] = {};
+    const float* entries = table;
+    std::size_t j = 0;
+    for (; j + kLanes <= groups.size(); j += kLanes)
+      for (std::size_t l = 0; l < kLanes; ++l, entries += 256) lane[l] += entries[code[groups[j + l]]];
+    for (; j < groups.size(); ++j, entries += 256) lane[0] += entries[code[groups[j]]];
+    out[i] = (lane[0] + lane[2]) + (lane[1] + lane[3]);
+  }
+}
+
+std::size_t ProductCodePoints::distances_below(const float* table, std::uint32_t* nodes, std::size_t n,
+                                               float bound, float* out) const noexcept {
+  distances(table, nodes, n, out);
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    nodes[found] = nodes[i];
+    out[found] = out[i];
+    found += out[i] < bound;
+  }
+  return found;
+}
+
 }  // namespace whimbrel

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "base/bfloat16.hpp"
 #include "hnsw/graph.hpp"
+#include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
 
@@ -23,13 +25,11 @@ inline std::size_t compact_below(std::uint32_t* nodes, std::size_t n, float boun
   return found;
 }
 
-/// What points of T are compared with: floats, or a quantized query.
-template <class T>
-using Query = std::conditional_t<std::is_same_v<T, std::uint8_t>, const kernels::CodeQuery&, const float*>;
-
 /// Rows of T and the kernel for them. Distances between two of these points are symmetric, bit for bit.
 template <class T>
 struct Points {
+  using Query = const float*;
+
   kernels::RowBlocks<T> rows;
   kernels::IdsKernel<T> kernel;
   std::size_t dim;                       // padded: a query has this many floats
@@ -65,9 +65,10 @@ struct Points {
   }
 };
 
-/// Codes of a byte per coordinate; they are only searched in, not linked.
-template <>
-struct Points<std::uint8_t> {
+/// Codes of a byte per coordinate. They are only searched in, not linked.
+struct ScalarCodePoints {
+  using Query = const kernels::CodeQuery&;
+
   kernels::RowBlocks<std::uint8_t> rows;
   kernels::CodeIdsKernel kernel;
 
@@ -79,6 +80,42 @@ struct Points<std::uint8_t> {
                               float bound, float* out) const noexcept {
     distances(query, nodes, n, out);
     return compact_below(nodes, n, bound, out);
+  }
+};
+
+/// Codes of a product quantizer. A query is a table: 256 distances for each group of coordinates that counts.
+struct ProductCodePoints {
+  using Query = const float*;
+
+  kernels::RowBlocks<std::uint8_t> rows;
+  std::span<const std::uint32_t> groups;
+
+  ProductCodePoints(const BlockRows<std::uint8_t>& rows_, std::span<const std::uint32_t> groups_)
+      : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, groups(groups_) {}
+
+  void distances(const float* table, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept;
+  std::size_t distances_below(const float* table, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const noexcept;
+};
+
+/// Rows in the caller's order of coordinates, measured in canonical arithmetic: what is chosen among them is
+/// the same on every instruction set and device.
+struct CanonicalPoints {
+  MatrixView<const float> rows;
+  kernels::PairKernel kernel;
+  std::size_t dim;
+
+  CanonicalPoints(MatrixView<const float> rows_, Metric metric)
+      : rows(rows_),
+        kernel(kernels::metric_kernels(kernels::active_table(), metric).canonical),
+        dim(rows_.cols) {}
+
+  const float* query(std::uint32_t node, float*) const noexcept { return rows.row(node); }
+  void prefetch(std::uint32_t node) const noexcept {
+    for (std::size_t j = 0; j < dim; j += kCacheLine / sizeof(float)) __builtin_prefetch(rows.row(node) + j);
+  }
+  void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+    for (std::size_t i = 0; i < n; ++i) out[i] = kernel(query, rows.row(nodes[i]), dim);
   }
 };
 
@@ -98,7 +135,7 @@ inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<ker
           graph.vectors.stride()};
 }
 
-inline Points<std::uint8_t> traversal_points(const Graph& graph) {
+inline ScalarCodePoints traversal_points(const Graph& graph) {
   return {{graph.codes.blocks(), graph.codes.shift(), graph.codes.mask(), graph.codes.stride()},
           kernels::metric_kernels(kernels::active_table(), graph.params.metric).code_ids};
 }

@@ -149,26 +149,26 @@ struct SearchScratch {
         row(graph.vectors.stride()) {}
 };
 
-/// Searches one frozen graph over points of T; a query has points.dim floats, or is a quantized one.
-template <class T>
+/// Searches one frozen graph; P says what its points are and what they are compared with.
+template <class P>
 class GraphSearch {
  public:
-  GraphSearch(const Graph& graph, const Points<T>& points, SearchScratch& scratch)
+  GraphSearch(const Graph& graph, const P& points, SearchScratch& scratch)
       : graph_(graph), points_(points), scratch_(scratch) {
     scratch.visited.reserve(graph.size());
   }
 
   /// Walk from the entry point to a local minimum on each level above `level`, top down.
-  Candidate descend(Query<T> query, std::size_t level);
+  Candidate descend(typename P::Query query, std::size_t level);
 
   /// Fill `pool` with the best `ef` found by a beam search on one level.
-  void beam(Query<T> query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
+  void beam(typename P::Query query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
 
  private:
-  void measure(Query<T> query, const std::uint32_t* nodes, std::size_t n);
+  void measure(typename P::Query query, const std::uint32_t* nodes, std::size_t n);
 
   const Graph& graph_;
-  Points<T> points_;
+  P points_;
   SearchScratch& scratch_;
 };
 

@@ -5,9 +5,12 @@
 namespace whimbrel {
 namespace {
 
+/// Candidates whose rows come from anywhere are fetched while so many before them are looked at.
+constexpr std::size_t kAhead = 2;
+
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
-template <class T>
-bool dominated(const Points<T>& points, Candidate c, Selection& selection) {
+template <class P>
+bool dominated(const P& points, Candidate c, Selection& selection) {
   constexpr std::size_t kGroup =
       4;  // of the kernel; the nearest kept nodes, which decide most often, come first
   const auto& kept = selection.kept_nodes;
@@ -25,15 +28,18 @@ bool dominated(const Points<T>& points, Candidate c, Selection& selection) {
 
 }  // namespace
 
-template <class T>
-void select_neighbors(const Points<T>& points, std::span<const Candidate> candidates, std::size_t max_kept,
+template <class P>
+void select_neighbors(const P& points, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection& out) {
   out.query.resize(points.dim);
   out.kept.clear();
   out.pruned.clear();
   out.kept_nodes.clear();
-  for (const Candidate c : candidates) {
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate c = candidates[i];
     if (out.kept.size() == max_kept) break;
+    if constexpr (requires { points.prefetch(c.node()); })
+      if (i + kAhead < candidates.size()) points.prefetch(candidates[i + kAhead].node());
     if (dominated(points, c, out)) {
       if (out.pruned.size() < min_kept) out.pruned.push_back(c);
     } else {
@@ -53,5 +59,7 @@ template void select_neighbors(const Points<float>&, std::span<const Candidate>,
                                Selection&);
 template void select_neighbors(const Points<kernels::Bf16>&, std::span<const Candidate>, std::size_t,
                                std::size_t, Selection&);
+template void select_neighbors(const CanonicalPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection&);
 
 }  // namespace whimbrel

@@ -24,7 +24,7 @@ struct Params {
   std::uint64_t dim, size, n_upper, seed;
   double batch_growth;
   std::uint32_t metric, M, ef_construction, ef_search, keep_pruned, entry, max_level, explicit_ids,
-      ordered_dims, reserved;
+      ordered_dims, without_vectors;
 };
 static_assert(sizeof(Params) == 80);
 
@@ -163,8 +163,8 @@ void check_graph(const Graph& graph) {
   for (std::uint32_t node = 0; node < graph.size(); ++node) {
     if (graph.level[node] > graph.max_level) damaged("no level above the top");
     for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
-    const float* row = graph.vectors.row(node);
-    for (std::size_t i = 0; i < graph.vectors.stride(); ++i)
+    const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
+    for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
       if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
         damaged("finite vectors, padded with zeros");
   }
@@ -190,7 +190,7 @@ void HnswIndex::save(const ByteSink& sink) const {
                       static_cast<std::uint32_t>(g.max_level),
                       impl_->ids.explicit_ids(),
                       !g.dim_order.empty(),
-                      0};
+                      !impl_->has_vectors()};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
       rows_section(kVectors, g.vectors),
@@ -223,7 +223,7 @@ void HnswIndex::save(const std::string& path) const {
   write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
 }
 
-HnswIndex HnswIndex::load(const ByteSource& source) {
+HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
   ContainerReader reader(source, kKind);
   Params p;
   reader.open(kParams, sizeof p);
@@ -242,12 +242,14 @@ HnswIndex HnswIndex::load(const ByteSource& source) {
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
+  if ((p.without_vectors != 0) == with_vectors)
+    damaged(with_vectors ? "an index that has its vectors" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);
   Graph& g = impl->graph;
   g.entry = p.entry;
   g.max_level = p.max_level;
-  read_rows(reader, kVectors, p.size, g.vectors);
+  read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);
@@ -286,6 +288,8 @@ HnswIndex HnswIndex::load(const ByteSource& source) {
   impl->size = p.size;
   return HnswIndex(std::move(impl));
 }
+
+HnswIndex HnswIndex::load(const ByteSource& source) { return Impl::load(source, true); }
 
 HnswIndex HnswIndex::load(const std::string& path) {
   std::unique_ptr<HnswIndex> index;

@@ -155,46 +155,36 @@ std::size_t l2_ids_below(const float* query, std::size_t d, std::size_t stage, R
   return found;
 }
 
-// Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
-// 12 of the 16 of AVX2, 8 of the 16 of SSE, which has no broadcast from memory and needs scratch.
-#if defined(__AVX512F__)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#elif defined(__AVX2__)
-constexpr std::size_t kTileRows = 4, kTileVecs = 3;
-#elif defined(__ARM_NEON)
-constexpr std::size_t kTileRows = 8, kTileVecs = 3;
-#else
-constexpr std::size_t kTileRows = 4, kTileVecs = 2;
-#endif
-constexpr std::size_t kTileCols = kTileVecs * kWidth;
 constexpr std::size_t kPanelAhead = 32;  // steps; 2 to 5 % of the tile rate at d = 384
-static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols);
+static_assert(kTileRows <= kMaxTileRows && kTileCols <= kMaxTileCols && kTileVecs <= kMaxTileVecs);
 
+template <std::size_t kVecs>
 void tile(const float* rows, std::size_t stride, const float* panel, std::size_t depth, bool accumulate,
           float* out) {
+  constexpr std::size_t kCols = kVecs * kWidth;
   const float* row[kTileRows];
   for (std::size_t r = 0; r < kTileRows; ++r) row[r] = rows + r * stride;
-  Vec acc[kTileRows][kTileVecs] = {};
+  Vec acc[kTileRows][kVecs] = {};
   for (std::size_t k = 0; k < depth; ++k) {
-    Vec q[kTileVecs];
+    Vec q[kVecs];
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kTileVecs; ++v) {
-      const float* p = panel + k * kTileCols + v * kWidth;
+    for (std::size_t v = 0; v < kVecs; ++v) {
+      const float* p = panel + k * kCols + v * kWidth;
       q[v] = load(p);
-      prefetch(p + kPanelAhead * kTileCols);  // the panel streams from the second-level cache
+      prefetch(p + kPanelAhead * kCols);  // the panel streams from the second-level cache
     }
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < kTileRows; ++r) {
       const Vec x = broadcast(row[r][k]);
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kTileVecs; ++v) acc[r][v] = fma(x, q[v], acc[r][v]);
+      for (std::size_t v = 0; v < kVecs; ++v) acc[r][v] = fma(x, q[v], acc[r][v]);
     }
   }
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < kTileRows; ++r)
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < kTileVecs; ++v) {
-      float* p = out + r * kTileCols + v * kWidth;
+    for (std::size_t v = 0; v < kVecs; ++v) {
+      float* p = out + r * kCols + v * kWidth;
       store(p, accumulate ? load(p) + acc[r][v] : acc[r][v]);
     }
 }
@@ -207,6 +197,112 @@ std::uint64_t select(const float* products, std::size_t n, float bias, float sca
   if (mask != 0)
     for (std::size_t c = 0; c < n; c += kWidth) store(scores + c, bias - scale * load(products + c));
   return mask;
+}
+
+void best_rows(const float* products, std::size_t rows, std::size_t cols, float* best, float* second,
+               std::uint32_t* row) {
+  for (std::size_t c = 0; c < cols; c += kWidth) {
+    const float* p = products + c;
+    Vec b = load(p), s = broadcast(-__builtin_inff());
+    Index at{};
+    for (std::size_t r = 1; r < rows; ++r) {
+      const Vec x = load(p + r * cols);
+      const auto greater = x > b;
+      const Vec lower = greater ? b : x;
+      at = greater ? static_cast<std::uint32_t>(r) - Index{} : at;
+      s = lower > s ? lower : s;
+      b = greater ? x : b;
+    }
+    store(best + c, b);
+    store(second + c, s);
+    store(row + c, at);
+  }
+}
+
+float norm_bound(const float* rows, std::size_t n, std::size_t stride, std::size_t d) {
+  Vec bound{}, sum{};
+  for (std::size_t r = 0; r < n; ++r) {
+    const float* x = rows + r * stride;
+    Vec even{}, odd{};
+    std::size_t i = 0;
+    for (; i + 2 * kWidth <= d; i += 2 * kWidth) {
+      const Vec a = load(x + i), b = load(x + i + kWidth);
+      even = fma(a, a, even);
+      odd = fma(b, b, odd);
+    }
+    for (; i < d; i += kWidth) {
+      const Vec a = d - i >= kWidth ? load(x + i) : load_partial(x + i, d - i);
+      even = fma(a, a, even);
+    }
+    const Vec total = even + odd;
+    bound = total > bound ? total : bound;
+    sum = sum + total;  // a maximum may drop a NaN, a sum keeps it
+  }
+  const float kept = fold(sum) * 0;
+  return fold(bound) + kept;
+}
+
+/// kRows independent rows hide the latency of the adds and of the folds. The rows after them are fetched
+/// meanwhile: the processor's own prefetching stops at every page, which is one or two rows.
+template <std::size_t kRows, class T>
+inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, float* out) {
+  Vec lane[kRows][kLaneVecs] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRows; ++r)
+      for (std::size_t line = 0; line < kLanes; line += kPerLine<T>)
+        prefetch(rows + (kRows + r) * stride + i + line);
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < kLaneVecs; ++v) {
+      const Vec q = load(query + i + v * kWidth);
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < kRows; ++r)
+        lane[r][v] = Ip::plain(lane[r][v], load(rows + r * stride + i + v * kWidth), q);
+    }
+  }
+  for (std::size_t v = 0; i < d; ++v, i += kWidth)
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const T* x = rows + r * stride + i;
+      lane[r][v] = d - i >= kWidth
+                       ? Ip::plain(lane[r][v], load(x), load(query + i))
+                       : Ip::plain(lane[r][v], load_partial(x, d - i), load_partial(query + i, d - i));
+    }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t half = kLaneVecs / 2; half > 0; half /= 2)
+      for (std::size_t v = 0; v < half; ++v) lane[r][v] = lane[r][v] + lane[r][v + half];
+    out[r] = fold(lane[r][0]);
+  }
+}
+
+template <class T>
+void dot_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, std::size_t n,
+              float* out) {
+  // Accumulators must fit the registers: 8 of 32 with AVX-512, 8 of 16 with AVX2; with SSE one row has 8.
+  constexpr std::size_t kRows = kLaneVecs <= 2 ? 4 : kLaneVecs <= 4 ? 2 : 1;
+  std::size_t i = 0;
+  for (; i + kRows <= n; i += kRows) dot_some_rows<kRows>(query, d, rows + i * stride, stride, out + i);
+  for (; i < n; ++i) dot_some_rows<1>(query, d, rows + i * stride, stride, out + i);
+}
+
+void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
+  std::size_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + kWidth <= n; i += kWidth)
+    store(out + i,
+          _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i))));
+#endif
+  for (; i < n; ++i) {
+    const std::uint32_t code = codes[i];
+    // Exponent and mantissa moved in place and scaled by the difference of the biases: exact for every finite
+    // value, subnormal ones too.
+    const float magnitude = __builtin_bit_cast(float, (code & 0x7fff) << 13) * 0x1p112f;
+    out[i] = __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, magnitude) | (code & 0x8000) << 16);
+  }
+}
+
+void widen_i8(const std::int8_t* codes, float scale, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(codes[i]) * scale;
 }
 
 #ifdef __AMX_BF16__
@@ -275,6 +371,7 @@ constexpr MatrixUnit kMatrixUnit = {};
 
 }  // namespace
 
+extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
@@ -284,9 +381,19 @@ const KernelTable kTable = {
     project,
     kTileRows,
     kTileCols,
-    tile,
+    tile<kTileVecs>,
     select,
+    kWidth,
+    {tile<1>, tile<2>, tile<kTileVecs>},
+    best_rows,
+    norm_bound,
+    widen_f16,
+    widen_i8,
     kMatrixUnit,
+    &kEncoding,
+    dot_rows<float>,
+    dot_rows<Half>,
+    dot_rows<std::int8_t>,
 };
 
 }  // namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA

@@ -10,6 +10,11 @@ namespace whimbrel::kernels {
 /// The upper half of a float32 (bfloat16): the same range, 8 significant bits. Half the bytes to fetch.
 using Bf16 = std::uint16_t;
 
+/// An IEEE 754 half (float16). Its own type: bfloat16 has the same size and another meaning.
+struct Half {
+  std::uint16_t bits;
+};
+
 /// Rows kept in equally sized blocks: row i starts at blocks[i >> shift] + (i & mask) * stride.
 template <class T>
 struct RowBlocks {
@@ -89,6 +94,26 @@ constexpr std::size_t matrix_unit_offset(const MatrixUnit& unit, std::size_t col
   return block * unit.depth * 16 + k % unit.depth / 2 * 32 + column % 16 * 2 + k % 2;
 }
 
+/// For each column of rows x cols products (cols a multiple of the width), rows > 0: the largest product, the
+/// first row that has it, and the largest of the others (-inf if there are none). Products are not NaN.
+using BestRowsKernel = void (*)(const float* products, std::size_t rows, std::size_t cols, float* best,
+                                float* second, std::uint32_t* row);
+/// An upper bound of the squared norms of n rows, up to rounding, and rarely more than twice the largest; NaN
+/// if a value is not finite or a square overflows.
+using NormBoundKernel = float (*)(const float* rows, std::size_t n, std::size_t stride, std::size_t d);
+/// out[i] = inner product of the query with row i of n rows that stand one after another, `stride` elements
+/// apart, in canonical form: the bits that ip.canonical gives, negated, for the row widened to float. For
+/// passes over all rows, which run at the speed of memory.
+template <class T>
+using DotRowsKernel = void (*)(const float* query, std::size_t d, const T* rows, std::size_t stride,
+                               std::size_t n, float* out);
+/// Finite float16 and scaled int8 to float: the same bits on every ISA.
+using WidenF16Kernel = void (*)(const std::uint16_t* codes, std::size_t n, float* out);
+using WidenI8Kernel = void (*)(const std::int8_t* codes, float scale, std::size_t n, float* out);
+
+/// The most registers that a tile is wide.
+inline constexpr std::size_t kMaxTileVecs = 3;
+
 /// Two forms of the same distance (DESIGN.md, "Two kinds of arithmetic").
 struct MetricKernels {
   PairKernel canonical;  // 32 virtual lanes, multiply and add rounded separately: the same bits on every ISA
@@ -96,6 +121,30 @@ struct MetricKernels {
   IdsKernel<float> fast_ids;
   IdsKernel<Bf16> fast_ids_bf16;
   CodeIdsKernel code_ids;
+};
+
+/// out[c * out_stride + r] = in[r * in_stride + c]
+using TransposeKernel = void (*)(const float* in, std::size_t in_stride, std::size_t rows, std::size_t cols,
+                                 float* out, std::size_t out_stride);
+/// The signs of n_bits <= 32 rows of products as one number per column, the first row highest: a bit is set
+/// where the product is above zero. Bit c of the result is set where a product of column c is not above
+/// bounds[c] in magnitude, so that its rounding may have changed its sign.
+using SignBitsKernel = std::uint64_t (*)(const float* products, std::size_t n_bits, const float* bounds,
+                                         std::uint32_t* bits);
+/// Count sketch of the columns of a panel: row b of `out` is the sum of the panel's rows order[i] up to
+/// ends[2 b], less those from there up to ends[2 b + 1].
+using SketchKernel = void (*)(const float* panel, const std::uint32_t* order, const std::uint32_t* ends,
+                              std::size_t n_buckets, float* out);
+/// sums[cells[t] * width + j] += rows[t * stride + j], t ascending.
+using AddByCellKernel = void (*)(const float* rows, std::size_t stride, std::size_t n, std::size_t width,
+                                 const std::uint32_t* cells, float* sums);
+
+/// Columns are those of a tile: panels and products have tile_cols of them.
+struct EncodingKernels {
+  TransposeKernel transpose;
+  SignBitsKernel sign_bits;
+  SketchKernel sketch;
+  AddByCellKernel add_by_cell;
 };
 
 struct KernelTable {
@@ -108,7 +157,17 @@ struct KernelTable {
   std::size_t tile_cols;
   TileKernel tile;
   SelectKernel select;
+  std::size_t width;               // floats in a register
+  TileKernel tiles[kMaxTileVecs];  // tiles[v - 1] has v * width columns, as long as that is up to tile_cols
+  BestRowsKernel best_rows;
+  NormBoundKernel norm_bound;
+  WidenF16Kernel widen_f16;
+  WidenI8Kernel widen_i8;
   MatrixUnit matrix;
+  const EncodingKernels* encoding;
+  DotRowsKernel<float> dot_rows;
+  DotRowsKernel<Half> dot_rows_f16;
+  DotRowsKernel<std::int8_t> dot_rows_i8;
 };
 
 /// The largest tile of any ISA or matrix unit, for buffers on the stack.

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/kernel_table.hpp"
+
 #if defined(__AVX2__) || defined(__AVX512F__) || defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
@@ -25,10 +27,15 @@ constexpr std::size_t kWidth = 4;
 #endif
 
 typedef float Vec __attribute__((vector_size(kWidth * sizeof(float))));
+/// A row number beside each lane.
+typedef std::uint32_t Index __attribute__((vector_size(kWidth * sizeof(float))));
+typedef std::uint32_t UnalignedIndex
+    __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+inline void store(std::uint32_t* p, Index v) { *reinterpret_cast<UnalignedIndex*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 
 /// bfloat16 to float: the bits are the upper half.
@@ -54,6 +61,54 @@ inline Vec load(const std::uint16_t* p) {
 }
 inline Vec load_partial(const std::uint16_t* p, std::size_t n) {
   std::uint16_t padded[kWidth] = {};
+  for (std::size_t i = 0; i < n; ++i) padded[i] = p[i];
+  return load(padded);
+}
+
+/// float16 to float, exactly, for finite values. Exponent and fraction move to their places, and a product by
+/// 2^112 corrects the bias; that makes subnormal values of what float16 has as subnormal, without a branch.
+inline Vec load(const Half* p) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__ARM_NEON)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
+  typedef std::uint32_t Word __attribute__((vector_size(kWidth * sizeof(float))));
+#if defined(__AVX2__)
+  const Word w =
+      reinterpret_cast<Word>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__SSE2__)
+  const Word w = reinterpret_cast<Word>(
+      _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128()));
+#else
+  Word w{};
+  for (std::size_t i = 0; i < kWidth; ++i) w[i] = p[i].bits;
+#endif
+  const Vec magnitude = reinterpret_cast<Vec>((w & 0x7fffu) << 13) * 0x1p112f;
+  return reinterpret_cast<Vec>(reinterpret_cast<Word>(magnitude) | (w & 0x8000u) << 16);
+#endif
+}
+inline Vec load_partial(const Half* p, std::size_t n) {
+  Half padded[kWidth] = {};
+  for (std::size_t i = 0; i < n; ++i) padded[i] = p[i];
+  return load(padded);
+}
+
+/// Whole numbers to float.
+inline Vec load(const std::int8_t* p) {
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  Vec v{};
+  for (std::size_t i = 0; i < kWidth; ++i) v[i] = static_cast<float>(p[i]);
+  return v;
+#endif
+}
+inline Vec load_partial(const std::int8_t* p, std::size_t n) {
+  std::int8_t padded[kWidth] = {};
   for (std::size_t i = 0; i < n; ++i) padded[i] = p[i];
   return load(padded);
 }
@@ -113,6 +168,19 @@ inline float fold(Vec v) {
   const auto p = q + __builtin_shufflevector(q, q, 2, 3, 2, 3);
   return p[0] + p[1];
 }
+
+// Register block of the tile: kTileRows x kTileVecs accumulators. 24 of the 32 registers of AVX-512 and NEON,
+// 12 of the 16 of AVX2, 8 of the 16 of SSE, which has no broadcast from memory and needs scratch.
+#if defined(__AVX512F__)
+constexpr std::size_t kTileRows = 8, kTileVecs = 3;
+#elif defined(__AVX2__)
+constexpr std::size_t kTileRows = 4, kTileVecs = 3;
+#elif defined(__ARM_NEON)
+constexpr std::size_t kTileRows = 8, kTileVecs = 3;
+#else
+constexpr std::size_t kTileRows = 4, kTileVecs = 2;
+#endif
+constexpr std::size_t kTileCols = kTileVecs * kWidth;
 
 /// Bring the cache line of p near, for reading. A dropped prefetch costs a quarter of the search speed, and
 /// compilers have dropped them: a test counts them in the object code.

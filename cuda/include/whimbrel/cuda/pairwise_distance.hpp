@@ -14,11 +14,10 @@ namespace whimbrel::cuda {
 ///
 /// @param data       (n, d) in device memory
 /// @param queries    (q, d) in device memory
-/// @param metric     kL2 or kIp; for kCosine normalize the rows first
+/// @param metric     for kCosine the rows must have unit length (launch_normalize)
 /// @param distances  (q, n) in device memory, C order
-/// @returns cudaErrorInvalidValue for other shapes or metrics, or what the launch returned. An error while
-/// the
-///          kernel runs is reported by a later call on the stream, as always.
+/// @returns cudaErrorInvalidValue for other shapes, or what the launch returned. An error while the kernel
+///          runs is reported by a later call on the stream, as always.
 cudaError_t launch_pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries,
                                       Metric metric, float* distances, cudaStream_t stream);
 

@@ -1,4 +1,4 @@
-#include "exact/product_tiles.hpp"
+#include "base/product_tiles.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -1,0 +1,38 @@
+"""`whimbrel bench`, also as `python -m bench` from the root of the repository."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from . import compare, harness
+from .macro import (
+    bench_exact,
+    bench_fde,
+    bench_insertion_order,
+    bench_maxsim,
+    bench_memory,
+    bench_multivector,
+    bench_search,
+)
+
+OTHERS = {
+    "compare": compare.run,
+    "exact": bench_exact.run,
+    "fde": bench_fde.run,
+    "maxsim": bench_maxsim.run,
+    "memory": bench_memory.run,
+    "multivector": bench_multivector.run,
+    "order": bench_insertion_order.run,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and report; with `table` only report; with the name of another bench run that one."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    other = OTHERS.get(words[0]) if words else None
+    harness.main(lambda: bench_search.run(words) if other is None else other(words[1:]))
+
+
+if __name__ == "__main__":
+    main()

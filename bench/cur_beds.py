@@ -1,0 +1,142 @@
+"""Score matrices of expensive scorers, each with a cheap first stage, to try cross-encoder search on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import DataError
+
+TOKENS = "multivec/minilm_nfcorpus_f16.npz"
+
+
+@dataclass(frozen=True)
+class Bed:
+    """Scores (queries, items) of a scorer that is no dot product, and a first stage's on the same pairs."""
+
+    name: str
+    scores: NDArray[np.float32]
+    first_stage: NDArray[np.float32]
+    n_anchors: int  # anchor queries of a split
+    n_tests: int  # test queries of a split
+
+    def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the anchor queries and of the test queries; none is in both."""
+        order = np.random.default_rng(seed).permutation(len(self.scores))
+        return order[: self.n_anchors], order[self.n_anchors : self.n_anchors + self.n_tests]
+
+
+def synthetic() -> Bed:
+    """Bilinear scores of rank 64 with a decaying spectrum, a small network on top, item means, and noise.
+
+    The first stage is a dual encoder that sees noisy embeddings.
+    """
+    rng = np.random.default_rng(0)
+    n_queries, n_items, rank, width = 700, 4000, 64, 32
+    decay = 1 / np.sqrt(1 + np.arange(rank))
+    queries, items = rng.standard_normal((n_queries, rank)), rng.standard_normal((n_items, rank)) * decay
+    bilinear = queries @ items.T
+    into = rng.standard_normal((2 * rank, width)) / np.sqrt(2 * rank)
+    out = rng.standard_normal(width) / np.sqrt(width)
+    from_query, from_item = queries @ into[:rank], items @ into[rank:]
+    network = np.zeros_like(bilinear)
+    for j in range(width):
+        network += out[j] * np.tanh(2 * (from_query[:, j, None] + from_item[None, :, j]))
+    noise = 0.3 * bilinear.std() * rng.standard_normal(bilinear.shape)
+    scores = bilinear + network + noise + 0.3 * rng.standard_normal(n_items) - 8
+    blurred = items + 0.7 * decay * rng.standard_normal(items.shape)
+    first = (queries + 0.7 * rng.standard_normal(queries.shape)) @ blurred.T
+    return Bed("synthetic", scores.astype(np.float32), first.astype(np.float32), 500, 40)
+
+
+def maxsim(folder: Path) -> Bed:
+    """Exact MaxSim over token embeddings; the first stage is the cosine of mean token vectors."""
+    path = folder / TOKENS
+    if not path.exists():
+        raise DataError(f"{path} is not there")
+    with np.load(path) as file:
+        tokens, offsets = file["doc_tokens"].astype(np.float32), file["doc_offsets"]
+        query_tokens, query_offsets = file["query_tokens"].astype(np.float32), file["query_offsets"]
+    n_items = len(offsets) - 1
+    scores = np.empty((len(query_offsets) - 1, n_items), np.float32)
+    for begin in range(0, n_items, 256):
+        end = min(n_items, begin + 256)
+        products = query_tokens @ tokens[offsets[begin] : offsets[end]].T
+        best = np.maximum.reduceat(products, offsets[begin:end] - offsets[begin], axis=1)
+        scores[:, begin:end] = np.add.reduceat(best, query_offsets[:-1], axis=0)
+    means, query_means = (
+        np.add.reduceat(t, o[:-1], axis=0) for t, o in ((tokens, offsets), (query_tokens, query_offsets))
+    )
+    for rows in (means, query_means):
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return Bed("maxsim-nfcorpus", scores, query_means @ means.T, 200, 60)
+
+
+def cross_encoder(folder: Path) -> Bed:
+    """Logits of a real cross-encoder, `scores/*.npz` with scores (q, n); the first stage is BM25.
+
+    The file names its queries and items (`query_ids`, `item_ids`) and, by its own name, the collection in
+    `text/NAME` that they are from.
+    """
+    paths = sorted((folder / "scores").glob("*.npz"))
+    if not paths:
+        raise DataError(f"{folder / 'scores'} has no matrix")
+    with np.load(paths[0]) as file:
+        scores = file["scores"].astype(np.float32)
+        query_ids, item_ids = file["query_ids"].astype(str), file["item_ids"].astype(str)
+    texts = folder / "text" / paths[0].stem.split("_")[0]
+    queries, items = (_texts(texts / f"{kind}.jsonl.gz") for kind in ("queries", "corpus"))
+    first = bm25([queries[i] for i in query_ids], [items[i] for i in item_ids])
+    n_anchors = min(500, 2 * len(scores) // 3)
+    return Bed("cross-encoder", scores, first, n_anchors, min(60, len(scores) - n_anchors))
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Title and text of each line, by its id."""
+    with gzip.open(path, "rt") as file:
+        rows = map(json.loads, file)
+        return {row["_id"]: f"{row.get('title', '')} {row['text']}" for row in rows}
+
+
+def bm25(queries: list[str], items: list[str], k1: float = 0.9, b: float = 0.4) -> NDArray[np.float32]:
+    """Scores of all pairs (Robertson and Zaragoza, "The probabilistic relevance framework", 2009)."""
+    counts = [Counter(re.findall(r"[a-z0-9]+", item.lower())) for item in items]
+    lengths = np.array([sum(count.values()) for count in counts])
+    norm = k1 * (1 - b + b * lengths / lengths.mean())
+    postings: dict[str, list[tuple[int, int]]] = {}
+    for i, count in enumerate(counts):
+        for word, n in count.items():
+            postings.setdefault(word, []).append((i, n))
+    scores = np.zeros((len(queries), len(items)), np.float32)
+    for row, query in zip(scores, queries, strict=True):
+        for word in set(re.findall(r"[a-z0-9]+", query.lower())) & postings.keys():
+            found, n = np.array(postings[word]).T
+            idf = np.log(1 + (len(items) - len(found) + 0.5) / (len(found) + 0.5))
+            row[found] += idf * n * (k1 + 1) / (n + norm[found])
+    return scores
+
+
+def load(name: str, folder: Path | None) -> Bed:
+    """Make or read a bed by its name."""
+    if name == "synthetic":
+        return synthetic()
+    if folder is None:
+        raise DataError(f"{name} needs --data")
+    return cross_encoder(folder) if name == "cross-encoder" else maxsim(folder)
+
+
+NAMES = ("synthetic", "maxsim-nfcorpus", "cross-encoder")
+
+
+def available(folder: Path | None) -> tuple[str, ...]:
+    """Beds that can be made."""
+    if folder is None:
+        return NAMES[:1]
+    return NAMES if any((folder / "scores").glob("*.npz")) else NAMES[:2]

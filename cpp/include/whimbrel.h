@@ -1,0 +1,237 @@
+/* The C interface of whimbrel: what the C++ headers offer, without exceptions, templates or C++ types.
+ *
+ * Rules for every function
+ * - It returns a wb_status. On an error wb_error_message() says what was wrong, in the form
+ *   `name: expected X, got Y`; objects are as they were, no handle is given out, and what arrays of results
+ *   hold is not defined.
+ * - A null handle, a null result or a size that overflows is WB_INVALID_ARGUMENT. No exception and no longjmp
+ *   crosses the interface; callbacks must not throw.
+ * - Options may be null. Otherwise set struct_size to sizeof the struct and leave what you do not care about
+ *   zero: zero is the default of every field. Structs only ever grow at the end, so programs that were built
+ *   with an older header go on working.
+ * - Handles are freed by the function of their name, which takes null. What a call borrows (matrices, ids) it
+ *   reads during the call only.
+ * - Calls on a `const` handle may run at once; others wait for them and exclude them. A handle is freed by
+ *   one thread when nobody uses it.
+ */
+#ifndef WHIMBREL_H
+#define WHIMBREL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "whimbrel/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status ---- */
+
+typedef enum wb_status {
+  WB_OK = 0,
+  WB_INVALID_ARGUMENT = 1, /* a shape, a value or a combination of arguments is wrong */
+  WB_OUT_OF_RANGE = 2,     /* an id does not exist */
+  WB_TOO_LARGE = 3,        /* more than the library can address */
+  WB_OUT_OF_MEMORY = 4,
+  WB_IO_ERROR = 5,     /* a file or a callback failed to read or write */
+  WB_FORMAT_ERROR = 6, /* not a whimbrel file, damaged, or of an unknown version */
+  WB_CANCELLED = 7,    /* the progress callback asked for it; nothing has changed */
+  WB_INTERNAL_ERROR = 8
+} wb_status;
+
+/* What the last failed call of this thread said; "" if none failed. Valid until the thread's next failure. */
+WHIMBREL_API const char* wb_error_message(void);
+
+/* "0.1.0" */
+WHIMBREL_API const char* wb_version(void);
+/* The instruction set in use: "baseline", "avx2", "avx512", "amx" or "neon". */
+WHIMBREL_API wb_status wb_active_isa(const char** name);
+
+/* ---- Arguments that many calls share ---- */
+
+/* Rows of floats: row i begins at data + i * stride. A stride of 0 means cols. */
+typedef struct wb_matrix {
+  const float* data;
+  size_t rows;
+  size_t cols;
+  size_t stride;
+} wb_matrix;
+
+/* Called by the thread that made the call, about ten times a second. Anything but 0 cancels the call. */
+typedef int (*wb_progress)(void* context, size_t done, size_t total);
+
+/* How a long call runs. */
+typedef struct wb_run {
+  size_t struct_size;
+  size_t threads; /* 0: all. Does not change a result. */
+  wb_progress progress;
+  void* context;
+} wb_run;
+
+typedef enum wb_metric {
+  WB_L2 = 0,    /* squared Euclidean distance */
+  WB_IP = 1,    /* minus the inner product */
+  WB_COSINE = 2 /* 1 - cosine of the angle */
+} wb_metric;
+
+/* ---- Exact neighbors, intrinsic dimensionality, order ---- */
+
+/* The k nearest rows of `data` to each query, nearest first, equal distances by row number; missing: id -1,
+ * distance +inf. `ids` and `distances` are (queries.rows, k). */
+WHIMBREL_API wb_status wb_knn(wb_matrix data, wb_matrix queries, size_t k, wb_metric metric,
+                              const wb_run* run, int64_t* ids, float* distances);
+/* The same with the rows as their own queries, each without itself. */
+WHIMBREL_API wb_status wb_knn_self(wb_matrix data, size_t k, wb_metric metric, const wb_run* run,
+                                   int64_t* ids, float* distances);
+
+/* Local intrinsic dimensionality of each row of `distances`, by maximum likelihood: Euclidean (not squared)
+ * distances to the nearest neighbors, ascending, without the point itself. `lid` is (distances.rows,). */
+WHIMBREL_API wb_status wb_estimate_lid(wb_matrix distances, double* lid);
+
+/* The permutation that sorts n values, equal ones by number. */
+WHIMBREL_API wb_status wb_order_by_value(const double* values, size_t n, int descending, int64_t* order);
+WHIMBREL_API wb_status wb_random_order(uint64_t seed, size_t n, int64_t* order);
+
+/* ---- HNSW index ---- */
+
+typedef struct wb_hnsw wb_hnsw;
+
+typedef struct wb_hnsw_options {
+  size_t struct_size;
+  uint32_t metric;          /* a wb_metric */
+  uint32_t M;               /* links per node; level 0 has twice as many. 16 */
+  uint32_t ef_construction; /* beam width while building. 200 */
+  uint32_t ef_search;       /* beam width of searches that name none. 64 */
+  uint64_t seed;
+  double batch_growth;     /* growth of the graph per batch; 1 inserts one at a time. 2 */
+  uint32_t discard_pruned; /* not 0: do not fill lists with pruned candidates */
+  uint32_t reserved;       /* 0 */
+} wb_hnsw_options;
+
+/* An empty index of vectors of `dim` values. */
+WHIMBREL_API wb_status wb_hnsw_create(size_t dim, const wb_hnsw_options* options, wb_hnsw** index);
+WHIMBREL_API void wb_hnsw_free(wb_hnsw* index);
+
+/* Insert the rows of `vectors`: all of them, or none on an error.
+ * ids:   (vectors.rows,) unique and not negative; null: the row numbers continue
+ * order: (vectors.rows,) a permutation, the order of insertion; null: as given */
+WHIMBREL_API wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids,
+                                   const int64_t* order, const wb_run* run);
+
+/* The approximate k nearest of each query, as wb_knn returns them. ef_search 0: the index's default. */
+WHIMBREL_API wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
+                                      const wb_run* run, int64_t* ids, float* distances);
+
+WHIMBREL_API wb_status wb_hnsw_size(const wb_hnsw* index, size_t* size);
+WHIMBREL_API wb_status wb_hnsw_dim(const wb_hnsw* index, size_t* dim);
+/* Bytes of vectors, graph and ids in use. */
+WHIMBREL_API wb_status wb_hnsw_memory_usage(const wb_hnsw* index, size_t* bytes);
+WHIMBREL_API wb_status wb_hnsw_set_ef_search(wb_hnsw* index, uint32_t ef_search);
+/* All ids in row order; `ids` has room for wb_hnsw_size of them. */
+WHIMBREL_API wb_status wb_hnsw_ids(const wb_hnsw* index, int64_t* ids);
+/* The vectors of n ids, (n, dim), as stored (cosine: normalized). */
+WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n,
+                                           float* vectors);
+
+/* Not 0: writing failed. Called with pieces of the file, in order. */
+typedef int (*wb_write)(void* context, const void* data, size_t size);
+/* Up to `size` bytes to `data`; returns how many, 0 at the end. More than `size`: reading failed. */
+typedef size_t (*wb_read)(void* context, void* data, size_t size);
+
+/* The file is complete or, on an error, as it was. */
+WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
+WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
+WHIMBREL_API wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context);
+WHIMBREL_API wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index);
+
+/* ---- Fixed dimensional encodings (MUVERA) ---- */
+
+typedef struct wb_fde wb_fde;
+
+typedef enum wb_fde_projection {
+  WB_FDE_COUNT_SKETCH = 0,
+  WB_FDE_SIGN = 1,
+  WB_FDE_IDENTITY = 2
+} wb_fde_projection;
+
+typedef struct wb_fde_options {
+  size_t struct_size;
+  uint32_t k_sim;      /* sign bits per repetition. 5; WB_FDE_NO_BITS for none */
+  uint32_t r_reps;     /* repetitions. 20 */
+  uint32_t projection; /* a wb_fde_projection */
+  uint32_t d_proj;     /* coordinates per cell. 16; the identity has dim */
+  size_t d_final;      /* length after a last count sketch; 0: none */
+  uint64_t seed;
+  uint32_t leave_empty; /* not 0: a document's empty cells stay zero */
+  uint32_t google_mode; /* not 0: random numbers of the reference implementation */
+} wb_fde_options;
+
+#define WB_FDE_NO_BITS UINT32_MAX
+
+/* Sets of vectors, one after another: set i is rows offsets[i] .. offsets[i + 1] of `tokens`. */
+typedef struct wb_ragged {
+  wb_matrix tokens;
+  const int64_t* offsets; /* (sets + 1,) from 0 to tokens.rows, never falling */
+  size_t sets;
+} wb_ragged;
+
+WHIMBREL_API wb_status wb_fde_create(size_t dim, const wb_fde_options* options, wb_fde** encoder);
+WHIMBREL_API void wb_fde_free(wb_fde* encoder);
+WHIMBREL_API wb_status wb_fde_dim_out(const wb_fde* encoder, size_t* dim_out);
+/* `encodings` is (sets, dim_out). The inner product of a query's and a document's encoding is about r_reps
+ * times their Chamfer score. */
+WHIMBREL_API wb_status wb_fde_encode_documents(const wb_fde* encoder, wb_ragged documents, const wb_run* run,
+                                               float* encodings);
+WHIMBREL_API wb_status wb_fde_encode_queries(const wb_fde* encoder, wb_ragged queries, const wb_run* run,
+                                             float* encodings);
+
+/* ---- MaxSim and the multi-vector index ---- */
+
+/* Exact late-interaction scores, sum over q of max over p of <q, p>: (queries.sets, docs.sets). A document
+ * without tokens scores -inf. normalize not 0: divided by the number of query tokens. */
+WHIMBREL_API wb_status wb_maxsim(wb_ragged queries, wb_ragged docs, int normalize, const wb_run* run,
+                                 float* scores);
+
+typedef struct wb_multi_vector wb_multi_vector;
+
+typedef enum wb_token_type { WB_TOKENS_F16 = 0, WB_TOKENS_F32 = 1, WB_TOKENS_INT8 = 2 } wb_token_type;
+
+typedef struct wb_multi_vector_options {
+  size_t struct_size;
+  uint32_t store;           /* how tokens are kept: a wb_token_type */
+  uint32_t M;               /* of the graph over the encodings. 16 */
+  uint32_t ef_construction; /* 200 */
+  uint32_t reserved;        /* 0 */
+  uint64_t seed;
+} wb_multi_vector_options;
+
+/* Documents as sets of token vectors of `dim` values, found by one vector of `encoding_dim` values each (by
+ * inner product: of wb_fde, or the caller's own) and ranked by MaxSim. */
+WHIMBREL_API wb_status wb_multi_vector_create(size_t dim, size_t encoding_dim,
+                                              const wb_multi_vector_options* options,
+                                              wb_multi_vector** index);
+WHIMBREL_API void wb_multi_vector_free(wb_multi_vector* index);
+/* Append documents, numbered on from the last, with an encoding each: all of them, or none on an error. */
+WHIMBREL_API wb_status wb_multi_vector_add(wb_multi_vector* index, wb_matrix encodings, wb_ragged docs,
+                                           const wb_run* run);
+/* The best k of the `candidates` (0: 200) nearest encodings of each query by MaxSim, best first; missing: -1
+ * and -inf. allowed: (size,), 0 for documents that must not be returned; null: all may. `ids` and `scores`
+ * are (queries.sets, k). */
+WHIMBREL_API wb_status wb_multi_vector_search(const wb_multi_vector* index, wb_matrix encodings,
+                                              wb_ragged queries, size_t k, size_t candidates,
+                                              const uint8_t* allowed, size_t n_allowed, const wb_run* run,
+                                              int64_t* ids, float* scores);
+/* Never return these documents again. */
+WHIMBREL_API wb_status wb_multi_vector_remove(wb_multi_vector* index, const int64_t* ids, size_t n);
+/* Documents added, removed ones too. */
+WHIMBREL_API wb_status wb_multi_vector_size(const wb_multi_vector* index, size_t* size);
+WHIMBREL_API wb_status wb_multi_vector_save(const wb_multi_vector* index, const char* path);
+/* mmap not 0: tokens stay in the file, which must not change while the index lives. */
+WHIMBREL_API wb_status wb_multi_vector_load(const char* path, int mmap, wb_multi_vector** index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WHIMBREL_H */

@@ -1,0 +1,47 @@
+// The lock of an index: many readers or one writer.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <shared_mutex>
+#include <stdexcept>
+#include <thread>
+
+namespace whimbrel {
+
+/// Shared by readers, exclusive for one writer. A writer's progress function runs inside its lock, so a call
+/// from there would wait for itself; it is refused instead.
+class IndexMutex {
+ public:
+  std::shared_lock<std::shared_mutex> read() {
+    refuse_own_writer();
+    return std::shared_lock(mutex_);
+  }
+
+  class Writer {
+   public:
+    explicit Writer(IndexMutex& owner) : owner_(owner), lock_(owner.mutex_) {
+      owner_.writer_ = std::this_thread::get_id();
+    }
+    ~Writer() { owner_.writer_ = std::thread::id(); }
+
+   private:
+    IndexMutex& owner_;
+    std::unique_lock<std::shared_mutex> lock_;
+  };
+  Writer write() {
+    refuse_own_writer();
+    return Writer(*this);
+  }
+
+ private:
+  void refuse_own_writer() const {
+    if (writer_ == std::this_thread::get_id())
+      throw std::logic_error("index: expected no call from the progress function of its own add, got one");
+  }
+
+  std::shared_mutex mutex_;
+  std::atomic<std::thread::id> writer_;
+};
+
+}  // namespace whimbrel

@@ -1,0 +1,118 @@
+#include "fde_kernels.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "fde_kernel.cuh"
+
+namespace whimbrel::cuda {
+namespace {
+
+constexpr unsigned kSketchThreads = 256;
+
+__global__ void __launch_bounds__(kSketchThreads)
+    add_final(FinalSketch sketch, const float* rows, std::size_t n_rows, float* f32, __half* f16) {
+  for (std::size_t i = blockIdx.x * std::size_t{kSketchThreads} + threadIdx.x; i < n_rows * sketch.dim_out;
+       i += gridDim.x * std::size_t{kSketchThreads}) {
+    const float* row = rows + i / sketch.dim_out * sketch.length;
+    const std::size_t b = i % sketch.dim_out;
+    float sum = 0;
+    for (std::uint32_t e = b > 0 ? sketch.ends[b - 1] : 0; e < sketch.ends[b]; ++e) {
+      const std::uint32_t entry = __ldg(sketch.entries + e);
+      const float value = row[entry / 2];
+      sum = __fadd_rn(sum, entry % 2 != 0 ? -value : value);
+    }
+    if (f32 != nullptr) f32[i] = sum;
+    if (f16 != nullptr) f16[i] = __float2half_rn(sum);
+  }
+}
+
+template <class T>
+cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
+  int device = 0, n_units = 0, most_shared = 0, per_unit = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error != cudaSuccess) return error;
+
+  // Fewer tokens at a time, and then fewer warps, until a block fits.
+  const std::size_t depth = std::size_t{job.n_steps} * kStepDepth;
+  job.pitch = TokenRows<sizeof(T)>::pitch(depth);
+  unsigned warps = std::min(kFdeMaxWarps, job.n_tiles);
+  for (job.chunk = kFdeMaxChunk;; job.chunk /= 2) {
+    if (job.chunk < 16) {
+      if (warps == 1) return cudaErrorInvalidValue;
+      warps = (warps + 1) / 2;
+      job.chunk = kFdeMaxChunk;
+    }
+    job.pass_reps = std::min(job.r_reps, warps * kQueryRows / job.d_proj + 2);
+    if (FdeShared(job, warps).end <= static_cast<unsigned>(most_shared)) break;
+  }
+  const unsigned threads = warps * kLanes, shared_bytes = FdeShared(job, warps).end;
+  job.tokens = sets.data;
+  job.stride = sets.stride;
+  job.n_tokens = sets.rows;
+  job.offsets = sets.offsets;
+  const bool aligned = sets.stride * sizeof(T) % kChunkBytes == 0 &&
+                       reinterpret_cast<std::uintptr_t>(sets.data) % kChunkBytes == 0;
+  job.shares = TileShares(depth, sizeof(T), threads, aligned);
+
+  const auto function = reinterpret_cast<const void*>(encode_sets<T>);
+  error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared_bytes));
+  if (error == cudaSuccess)
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_unit, function, static_cast<int>(threads),
+                                                          shared_bytes);
+  if (error != cudaSuccess) return error;
+  if (per_unit == 0) return cudaErrorLaunchOutOfResources;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = static_cast<unsigned>(
+      std::min<std::size_t>(job.last - job.first, static_cast<unsigned>(n_units * per_unit)));
+  config.blockDim = threads;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, encode_sets<T>, job);
+}
+
+}  // namespace
+
+cudaError_t launch_encode(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
+  if (job.first == job.last) return cudaSuccess;
+  return sets.type == TokenType::kFloat16 ? launch<__half>(job, sets, stream)
+                                          : launch<float>(job, sets, stream);
+}
+
+cudaError_t launch_final_sketch(const FinalSketch& sketch, const float* rows, std::size_t n_rows, float* f32,
+                                std::uint16_t* f16, cudaStream_t stream) {
+  if (n_rows == 0) return cudaSuccess;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = static_cast<unsigned>(std::min<std::size_t>(
+      (n_rows * sketch.dim_out + kSketchThreads - 1) / kSketchThreads, std::size_t{1} << 20));
+  config.blockDim = kSketchThreads;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, add_final, sketch, rows, n_rows, f32, reinterpret_cast<__half*>(f16));
+}
+
+std::vector<std::uint16_t> make_operand(std::span<const float> rows, std::size_t n_rows, std::size_t dim,
+                                        std::size_t n_steps) {
+  const std::size_t n_tiles = round_up(n_rows, kQueryRows) / kQueryRows;
+  std::vector<std::uint16_t> operand(n_tiles * n_steps * 2 * kLanes * 8);
+  for (std::size_t tile = 0; tile < n_tiles; ++tile)
+    for (std::size_t step = 0; step < n_steps; ++step)
+      for (std::size_t half = 0; half < 2; ++half)
+        for (std::size_t lane = 0; lane < kLanes; ++lane)
+          for (std::size_t i = 0; i < 8; ++i) {
+            // Words: rows g, g + 8, g, g + 8; values 0..1 in the first two, 2..3 in the others.
+            const std::size_t row = tile * kQueryRows + lane / 4 + i / 2 % 2 * 8;
+            const std::size_t at =
+                step_coordinate(static_cast<unsigned>(step), static_cast<unsigned>(half),
+                                static_cast<unsigned>(lane % 4), static_cast<unsigned>(i / 4 * 2 + i % 2));
+            const float value = row < n_rows && at < dim ? rows[row * dim + at] : 0.0f;
+            operand[operand_index(tile, n_steps, step, half, lane) * 8 + i] =
+                __half_as_ushort(__float2half_rn(value));
+          }
+  return operand;
+}
+
+}  // namespace whimbrel::cuda

@@ -1,0 +1,291 @@
+// What the C interface makes of bad arguments, failing callbacks and cancellation. That it computes what the
+// C++ interface does is one call per function.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "whimbrel.h"
+#include "whimbrel/exact.hpp"
+#include "whimbrel/hnsw.hpp"
+#include "whimbrel/lid.hpp"
+
+namespace {
+
+constexpr std::size_t kRows = 400, kDim = 8, kK = 5;
+
+std::vector<float> some_values() {
+  std::vector<float> values(kRows * kDim);
+  std::uint32_t state = 1;
+  for (float& x : values) {
+    state = state * 1664525u + 1013904223u;
+    x = static_cast<float>(state >> 8) * 0x1p-24f;
+  }
+  return values;
+}
+
+struct Index {
+  Index() {
+    REQUIRE(wb_hnsw_create(kDim, nullptr, &handle) == WB_OK);
+    REQUIRE(wb_hnsw_add(handle, matrix, nullptr, nullptr, nullptr) == WB_OK);
+  }
+  ~Index() { wb_hnsw_free(handle); }
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+
+  std::size_t size() const {
+    std::size_t size = 0;
+    REQUIRE(wb_hnsw_size(handle, &size) == WB_OK);
+    return size;
+  }
+
+  std::vector<float> values = some_values();
+  wb_matrix matrix = {values.data(), kRows, kDim, 0};
+  wb_hnsw* handle = nullptr;
+};
+
+int append(void* context, const void* data, std::size_t size) {
+  static_cast<std::string*>(context)->append(static_cast<const char*>(data), size);
+  return 0;
+}
+
+struct Source {
+  const std::string* bytes;
+  std::size_t end, at = 0;
+};
+
+std::size_t take(void* context, void* data, std::size_t size) {
+  auto& source = *static_cast<Source*>(context);
+  size = std::min(size, source.end - source.at);
+  std::memcpy(data, source.bytes->data() + source.at, size);
+  source.at += size;
+  return size;
+}
+
+}  // namespace
+
+TEST_CASE("the C interface computes what the C++ interface does") {
+  Index c;
+  const whimbrel::MatrixView<const float> rows(c.values.data(), kRows, kDim);
+  const auto index = whimbrel::HnswIndex::build(rows, {});
+  std::vector<std::int64_t> ids(kRows * kK), expected_ids(ids);
+  std::vector<float> distances(ids.size()), expected(ids.size());
+
+  index.search(rows, {.k = kK}, expected_ids.data(), expected.data());
+  CHECK(wb_hnsw_search(c.handle, c.matrix, kK, 0, nullptr, ids.data(), distances.data()) == WB_OK);
+  CHECK(ids == expected_ids);
+  CHECK(distances == expected);
+
+  whimbrel::knn_self(rows, {.k = kK}, expected_ids.data(), expected.data());
+  CHECK(wb_knn_self(c.matrix, kK, WB_L2, nullptr, ids.data(), distances.data()) == WB_OK);
+  CHECK(ids == expected_ids);
+
+  std::vector<double> lid(kRows), expected_lid(kRows);
+  whimbrel::estimate_lid({expected.data(), kRows, kK}, whimbrel::LidEstimator::kMle, expected_lid.data());
+  CHECK(wb_estimate_lid({distances.data(), kRows, kK, 0}, lid.data()) == WB_OK);
+  CHECK(lid == expected_lid);
+
+  std::vector<std::int64_t> order(kRows);
+  CHECK(wb_order_by_value(lid.data(), kRows, 1, order.data()) == WB_OK);
+  CHECK(lid[static_cast<std::size_t>(order[0])] >= lid[static_cast<std::size_t>(order[1])]);
+
+  CHECK(wb_hnsw_ids(c.handle, ids.data()) == WB_OK);
+  CHECK(ids[kRows - 1] == kRows - 1);
+  std::vector<float> vector(kDim);
+  const std::int64_t third = 2, unknown = 12345;
+  CHECK(wb_hnsw_get_vectors(c.handle, &third, 1, vector.data()) == WB_OK);
+  CHECK(std::equal(vector.begin(), vector.end(), rows.row(2)));
+  CHECK(wb_hnsw_get_vectors(c.handle, &unknown, 1, vector.data()) == WB_OUT_OF_RANGE);
+}
+
+TEST_CASE("null pointers and sizes that overflow are refused with their name") {
+  Index c;
+  std::int64_t id = 0;
+  float distance = 0;
+  std::size_t size = 0;
+  const auto says = [](const char* name) { return std::string(wb_error_message()).find(name) == 0; };
+
+  CHECK(wb_hnsw_create(kDim, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(says("index: "));
+  CHECK(wb_hnsw_size(nullptr, &size) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_size(c.handle, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(says("size: "));
+  CHECK(wb_hnsw_add(nullptr, c.matrix, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_add(c.handle, {nullptr, 1, kDim, 0}, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(says("vectors: "));
+  CHECK(wb_hnsw_add(c.handle, {c.values.data(), 1, kDim, kDim - 1}, nullptr, nullptr, nullptr) ==
+        WB_INVALID_ARGUMENT);
+  const std::size_t huge = std::numeric_limits<std::size_t>::max();
+  CHECK(wb_hnsw_add(c.handle, {c.values.data(), huge, kDim, 0}, nullptr, nullptr, nullptr) ==
+        WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_search(c.handle, c.matrix, huge, 0, nullptr, &id, &distance) == WB_INVALID_ARGUMENT);
+  CHECK(says("k: "));
+  CHECK(wb_hnsw_search(c.handle, c.matrix, kK, 0, nullptr, nullptr, &distance) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_save(c.handle, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_write(c.handle, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_load("/no/such/file", &c.handle) == WB_IO_ERROR);
+  CHECK(wb_knn(c.matrix, c.matrix, 1, static_cast<wb_metric>(3), nullptr, &id, &distance) ==
+        WB_INVALID_ARGUMENT);
+  wb_hnsw_free(nullptr);
+  wb_fde_free(nullptr);
+  CHECK(c.size() == kRows);
+}
+
+TEST_CASE("options of other versions are read as far as they are known") {
+  wb_hnsw* index = nullptr;
+  wb_hnsw_options options = {};
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_INVALID_ARGUMENT);  // struct_size forgotten
+  CHECK(index == nullptr);
+
+  options.struct_size = offsetof(wb_hnsw_options, seed);  // a program built when there was no seed
+  options.M = 1;                                          // read, and out of range
+  options.batch_growth = -1;                              // not read
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_INVALID_ARGUMENT);
+  options.M = 4;
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_OK);
+  wb_hnsw_free(index);
+  index = nullptr;
+
+  struct Newer {
+    wb_hnsw_options known;
+    std::uint64_t more;
+  } newer = {};
+  newer.known.struct_size = sizeof newer;
+  CHECK(wb_hnsw_create(kDim, &newer.known, &index) == WB_OK);
+  wb_hnsw_free(index);
+  index = nullptr;
+  newer.more = 1;
+  CHECK(wb_hnsw_create(kDim, &newer.known, &index) == WB_INVALID_ARGUMENT);
+  CHECK(index == nullptr);
+}
+
+TEST_CASE("a cancelled addition changes nothing, whenever it is cancelled") {
+  Index c;
+  std::string before;
+  REQUIRE(wb_hnsw_write(c.handle, append, &before) == WB_OK);
+  struct Countdown {
+    int left;
+    static int step(void* context, std::size_t, std::size_t) {
+      return --static_cast<Countdown*>(context)->left < 0 ? 1 : 0;
+    }
+  };
+  for (int calls = 0;; ++calls) {
+    Countdown countdown{calls};
+    const wb_run run = {sizeof run, 2, Countdown::step, &countdown};
+    if (wb_hnsw_add(c.handle, c.matrix, nullptr, nullptr, &run) == WB_OK) break;
+    std::string after;
+    REQUIRE(wb_hnsw_write(c.handle, append, &after) == WB_OK);
+    CAPTURE(calls);
+    REQUIRE(c.size() == kRows);
+    REQUIRE(after == before);
+  }
+  CHECK(c.size() == 2 * kRows);
+}
+
+TEST_CASE("an index passes through callbacks; cut short or failing ones are errors") {
+  Index c;
+  std::string bytes;
+  REQUIRE(wb_hnsw_write(c.handle, append, &bytes) == WB_OK);
+  CHECK(wb_hnsw_write(c.handle, [](void*, const void*, std::size_t) { return 1; }, nullptr) == WB_IO_ERROR);
+
+  wb_hnsw* copy = nullptr;
+  for (std::size_t end = 0; end < bytes.size(); end += bytes.size() / 50) {
+    Source source{&bytes, end};
+    CHECK(wb_hnsw_read(take, &source, &copy) == WB_FORMAT_ERROR);
+    CHECK(copy == nullptr);
+  }
+  const wb_read too_much = [](void*, void*, std::size_t size) { return size + 1; };
+  CHECK(wb_hnsw_read(too_much, nullptr, &copy) == WB_IO_ERROR);
+
+  Source source{&bytes, bytes.size()};
+  REQUIRE(wb_hnsw_read(take, &source, &copy) == WB_OK);
+  std::string again;
+  CHECK(wb_hnsw_write(copy, append, &again) == WB_OK);
+  CHECK(again == bytes);
+  wb_hnsw_free(copy);
+}
+
+TEST_CASE("encodings come through the C interface, and bad sets do not") {
+  wb_fde_options options = {};
+  options.struct_size = sizeof options;
+  options.k_sim = 2;
+  options.r_reps = 3;
+  options.d_proj = 4;
+  wb_fde* encoder = nullptr;
+  options.projection = 3;
+  CHECK(wb_fde_create(kDim, &options, &encoder) == WB_INVALID_ARGUMENT);
+  options.projection = WB_FDE_SIGN;
+  REQUIRE(wb_fde_create(kDim, &options, &encoder) == WB_OK);
+  std::size_t dim_out = 0;
+  CHECK(wb_fde_dim_out(encoder, &dim_out) == WB_OK);
+  CHECK(dim_out == 3 * 4 * 4);
+
+  const std::vector<float> values = some_values();
+  const std::vector<std::int64_t> offsets{0, 7, 7, 20}, falling{0, 9, 7, 20};
+  std::vector<float> out(3 * dim_out, -1.0f);
+  wb_ragged sets = {{values.data(), 20, kDim, 0}, offsets.data(), 3};
+  CHECK(wb_fde_encode_documents(encoder, sets, nullptr, out.data()) == WB_OK);
+  CHECK(out[dim_out] == 0);  // the empty document
+  CHECK(wb_fde_encode_queries(encoder, sets, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  sets.offsets = falling.data();
+  CHECK(wb_fde_encode_queries(encoder, sets, nullptr, out.data()) == WB_INVALID_ARGUMENT);
+  sets.offsets = nullptr;
+  CHECK(wb_fde_encode_queries(encoder, sets, nullptr, out.data()) == WB_INVALID_ARGUMENT);
+  wb_fde_free(encoder);
+}
+
+TEST_CASE("a multi-vector index in C finds documents by their own tokens, and refuses what is none") {
+  constexpr std::size_t kDocs = 60, kTokens = 5;
+  const std::vector<float> values = some_values();  // 400 tokens
+  std::vector<std::int64_t> offsets(kDocs + 1);
+  for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int64_t>(i * kTokens);
+  const wb_ragged docs = {{values.data(), kDocs * kTokens, kDim, 0}, offsets.data(), kDocs};
+
+  wb_multi_vector* index = nullptr;
+  wb_multi_vector_options options = {};
+  options.struct_size = sizeof options;
+  options.store = 3;
+  CHECK(wb_multi_vector_create(kDim, kDim, &options, &index) == WB_INVALID_ARGUMENT);
+  options.store = WB_TOKENS_F32;
+  REQUIRE(wb_multi_vector_create(kDim, kDim, &options, &index) == WB_OK);
+  // The first token of each document stands for it.
+  const wb_matrix encodings = {values.data(), kDocs, kDim, kTokens * kDim};
+  const wb_matrix too_few = {values.data(), kDocs - 1, kDim, kTokens * kDim};
+  CHECK(wb_multi_vector_add(index, too_few, docs, nullptr) == WB_INVALID_ARGUMENT);
+  REQUIRE(wb_multi_vector_add(index, encodings, docs, nullptr) == WB_OK);
+
+  std::vector<std::int64_t> ids(kDocs * kK);
+  std::vector<float> scores(ids.size()), exact(kDocs * kDocs);
+  REQUIRE(wb_maxsim(docs, docs, 0, nullptr, exact.data()) == WB_OK);
+  const auto search = [&](const std::uint8_t* allowed, std::size_t n_allowed) {
+    return wb_multi_vector_search(index, encodings, docs, kK, kDocs, allowed, n_allowed, nullptr, ids.data(),
+                                  scores.data());
+  };
+  REQUIRE(search(nullptr, 0) == WB_OK);
+  for (std::size_t q = 0; q < kDocs; ++q) {
+    const float* row = exact.data() + q * kDocs;
+    CHECK(scores[q * kK] == *std::max_element(row, row + kDocs));
+    CHECK(scores[q * kK] == row[ids[q * kK]]);
+  }
+
+  std::vector<std::uint8_t> allowed(kDocs, 1);
+  allowed[3] = 0;
+  const std::int64_t gone = 7, unknown = kDocs;
+  CHECK(wb_multi_vector_remove(index, &unknown, 1) == WB_OUT_OF_RANGE);
+  REQUIRE(wb_multi_vector_remove(index, &gone, 1) == WB_OK);
+  CHECK(search(allowed.data(), kDocs - 1) == WB_INVALID_ARGUMENT);
+  REQUIRE(search(allowed.data(), kDocs) == WB_OK);
+  CHECK(std::count(ids.begin(), ids.end(), 3) == 0);
+  CHECK(std::count(ids.begin(), ids.end(), gone) == 0);
+  std::size_t size = 0;
+  CHECK(wb_multi_vector_size(index, &size) == WB_OK);
+  CHECK(size == kDocs);
+  CHECK(wb_multi_vector_load("/no/such/file", 0, &index) == WB_IO_ERROR);
+  wb_multi_vector_free(index);
+  wb_multi_vector_free(nullptr);
+}
