@@ -11,7 +11,7 @@
 
 #include "base/memory.hpp"
 #include "kernels/dispatch.hpp"
-#include "quantize/quantizer.hpp"
+#include "quantize/scalar_quantizer.hpp"
 #include "quantize/subspace.hpp"
 #include "whimbrel/random.hpp"
 
@@ -137,12 +137,12 @@ TEST_CASE("distances of codes are within the step of the true ones, outliers and
   for (std::size_t i = 0; i < kRows; ++i) data[i * kDim + 7] = 3.5f;  // varies nowhere
   data[11 * kDim + 5] = 1e6f;
   const MatrixView<const float> rows{data.data(), kRows, kDim};
-  const Quantizer quantizer = train_quantizer(rows, Metric::kL2, Codec::kSq8, 1);
+  const ScalarQuantizer quantizer = train_scalar_quantizer(rows, Metric::kL2, Codec::kSq8, 1);
   REQUIRE(quantizer.code_dim == kDim);
   CHECK(quantizer.step < 0.02f);  // the outlier did not stretch it
   BlockRows<std::uint8_t> codes(quantizer.stride());
   codes.resize(kRows);
-  Quantizer::Scratch scratch(quantizer);
+  ScalarQuantizer::Scratch scratch(quantizer);
   for (std::size_t i = 0; i < kRows; ++i) quantizer.encode(rows.row(i), scratch, codes.row(i));
   const auto& l2 = kernels::active_table().l2;
   std::vector<std::uint32_t> ids(kRows);
@@ -165,18 +165,18 @@ TEST_CASE("no codes where they cannot work") {
   const std::vector<float> zero(20 * 4, 0.0f);
   auto huge = values(20 * 4, 6);
   for (float& x : huge) x *= 1e30f;
-  CHECK(train_quantizer({huge.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
-  CHECK(train_quantizer({huge.data(), 0, 4}, Metric::kL2, Codec::kSq8, 1).empty());
-  CHECK(train_quantizer({huge.data(), 20, 4}, Metric::kIp, Codec::kF32, 1).empty());
+  CHECK(train_scalar_quantizer({huge.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({huge.data(), 0, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({huge.data(), 20, 4}, Metric::kIp, Codec::kF32, 1).empty());
   auto tiny = values(20 * 4, 5);
   for (float& x : tiny) x *= 1e-30f;
-  CHECK(train_quantizer({tiny.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({tiny.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
   const std::vector<float> wide(2 * 70000, 1.0f);
-  CHECK(train_quantizer({wide.data(), 2, 70000}, Metric::kIp, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({wide.data(), 2, 70000}, Metric::kIp, Codec::kSq8, 1).empty());
   // Equal points are as near by their codes as by anything.
-  const Quantizer equal = train_quantizer({zero.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1);
+  const ScalarQuantizer equal = train_scalar_quantizer({zero.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1);
   REQUIRE(!equal.empty());
-  Quantizer::Scratch scratch(equal);
+  ScalarQuantizer::Scratch scratch(equal);
   std::vector<std::uint8_t> code(equal.stride());
   const float infinite[4] = {std::numeric_limits<float>::max(), -std::numeric_limits<float>::max(), 0, 1};
   equal.encode(infinite, scratch, code.data());

@@ -20,20 +20,21 @@ bool has_to_train(const Graph& graph) {
   return graph.size() >= (graph.params.codec == Codec::kAuto ? kMinTrainingAuto : kMinTraining);
 }
 
-Quantizer train(const Graph& graph, std::size_t threads) {
+ScalarQuantizer train(const Graph& graph, std::size_t threads) {
   const std::size_t n = std::min(graph.size(), kMaxTraining);
   AlignedArray<float> sample(n * graph.dim);
   for (std::size_t i = 0; i < n; ++i)
     std::copy_n(graph.vectors.row(i * graph.size() / n), graph.dim, sample.data() + i * graph.dim);
-  return train_quantizer({sample.data(), n, graph.dim}, graph.params.metric, graph.params.codec, threads);
+  return train_scalar_quantizer({sample.data(), n, graph.dim}, graph.params.metric, graph.params.codec,
+                                threads);
 }
 
 /// Encode rows [first, codes.size()) in place.
-void encode_rows(const Graph& graph, const Quantizer& quantizer, std::size_t first,
+void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size_t first,
                  BlockRows<std::uint8_t>& codes, std::size_t threads) {
   constexpr std::size_t kRows = 1024;
   parallel_for((codes.size() - first + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
-    Quantizer::Scratch scratch(quantizer);
+    ScalarQuantizer::Scratch scratch(quantizer);
     for (std::size_t i = first + item * kRows; i < std::min(codes.size(), first + (item + 1) * kRows); ++i)
       quantizer.encode(graph.vectors.row(i), scratch, codes.row(i));
   });

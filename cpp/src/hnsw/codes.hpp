@@ -9,7 +9,7 @@ namespace whimbrel {
 
 /// A quantizer and the codes of all rows, learned but not in use yet.
 struct LearnedCodes {
-  Quantizer quantizer;
+  ScalarQuantizer quantizer;
   BlockRows<std::uint8_t> codes{1};
   std::size_t trained_size = 0;  // 0: nothing was learned
 };

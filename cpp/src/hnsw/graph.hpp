@@ -8,7 +8,7 @@
 
 #include "base/memory.hpp"
 #include "kernels/dispatch.hpp"
-#include "quantize/quantizer.hpp"
+#include "quantize/scalar_quantizer.hpp"
 #include "whimbrel/hnsw.hpp"
 #include "whimbrel/random.hpp"
 
@@ -61,7 +61,7 @@ struct Graph {
   BlockRows<std::uint8_t> level;    // highest level of each node
   BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
   BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
-  Quantizer quantizer;                   // empty: searches measure the vectors
+  ScalarQuantizer quantizer;             // empty: searches measure the vectors
   BlockRows<std::uint8_t> codes;         // of the vectors, or empty
   std::size_t trained_size = 0;          // rows there were when the quantizer was last learned
   std::uint32_t entry = kNoNode;

@@ -100,13 +100,7 @@ void ProductCodePoints::distances(const float* table, const std::uint32_t* nodes
 std::size_t ProductCodePoints::distances_below(const float* table, std::uint32_t* nodes, std::size_t n,
                                                float bound, float* out) const noexcept {
   distances(table, nodes, n, out);
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    nodes[found] = nodes[i];
-    out[found] = out[i];
-    found += out[i] < bound;
-  }
-  return found;
+  return compact_below(nodes, n, bound, out);
 }
 
 }  // namespace whimbrel

@@ -137,7 +137,7 @@ struct SearchScratch {
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
   AlignedArray<float> query;                            // as stored
-  std::optional<Quantizer::Scratch> codes;              // made by the first search on codes
+  std::optional<ScalarQuantizer::Scratch> codes;        // made by the first search on codes
   AlignedArray<float> row;                              // a row in the caller's order
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;

@@ -112,7 +112,7 @@ void read_codec(ContainerReader& reader, Graph& g) {
   if (!dims || p.code_dim > kernels::kMaxCodeBytes || p.trained_size == 0) damaged("codes of the vectors");
   if (!(p.step > 0 && std::isfinite(p.step) && p.rerank >= 1 && p.rerank <= kMaxRerank))
     damaged("a step and a width of codes in range");
-  Quantizer& q = g.quantizer;
+  ScalarQuantizer& q = g.quantizer;
   q.dim = g.dim;
   q.code_dim = p.code_dim;
   q.has_tail = g.params.metric == Metric::kL2;

@@ -6,7 +6,7 @@
 
 #include "base/parallel.hpp"
 #include "kernels/dispatch.hpp"
-#include "quantize/quantizer.hpp"
+#include "quantize/scalar_quantizer.hpp"
 #include "quantize/subspace.hpp"
 
 namespace whimbrel {
@@ -27,7 +27,7 @@ std::vector<float> mean_of(MatrixView<const float> rows) {
 
 /// Set middle and step from the sample's coordinates, (rows, code_dim) centered and projected. False if
 /// squares would leave the range of floats.
-bool fit_range(Quantizer& quantizer, MatrixView<const float> values) {
+bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values) {
   // l2 leaves out the farthest values and widens the rest by a quarter to both sides: four deviations of a
   // normal distribution stay inside, an outlier takes the last code. Inner products
   // depend on their largest values, so nothing is left out.
@@ -81,17 +81,17 @@ class Trial {
   }
 
   /// Shares for all widths.
-  std::vector<double> shares(const Quantizer& quantizer) const {
+  std::vector<double> shares(const ScalarQuantizer& quantizer) const {
     BlockRows<std::uint8_t> codes(quantizer.stride());
     codes.resize(sample_.rows);
-    Quantizer::Scratch scratch(quantizer);
+    ScalarQuantizer::Scratch scratch(quantizer);
     for (std::size_t i = 0; i < sample_.rows; ++i) quantizer.encode(sample_.row(i), scratch, codes.row(i));
     const auto kernel = kernels::metric_kernels(kernels::active_table(), metric_).code_ids;
     std::vector<std::uint32_t> ids(sample_.rows);
     std::iota(ids.begin(), ids.end(), 0u);
     std::vector<std::size_t> found(n_queries_ * kTrials);
     parallel_for(n_queries_, threads_, [&](std::size_t q, std::size_t) {
-      Quantizer::Scratch own(quantizer);
+      ScalarQuantizer::Scratch own(quantizer);
       std::vector<float> distances(ids.size());
       kernel(quantizer.encode_query(sample_.row(row_of(q)), own),
              {codes.blocks(), codes.shift(), codes.mask(), codes.stride()}, ids.data(), ids.size(),
@@ -144,8 +144,9 @@ float width_for(const std::vector<double>& shares) {
 
 /// The narrowest projection that keeps neighborhoods, of min_lines to max_lines lines of codes; empty if none
 /// does. `plain` has the other facts of the data.
-Quantizer find_projection(MatrixView<const float> centered, const Quantizer& plain, const Trial& trial,
-                          std::size_t min_lines, std::size_t max_lines, std::size_t threads) {
+ScalarQuantizer find_projection(MatrixView<const float> centered, const ScalarQuantizer& plain,
+                                const Trial& trial, std::size_t min_lines, std::size_t max_lines,
+                                std::size_t threads) {
   const std::size_t n_columns = max_lines * kernels::kCodeLine, dim = centered.cols;
   const auto basis = principal_subspace(centered, n_columns, threads);
   std::vector<float> projected(centered.rows * n_columns);
@@ -154,7 +155,7 @@ Quantizer find_projection(MatrixView<const float> centered, const Quantizer& pla
                                     projected.data() + i * n_columns);
   });
   for (std::size_t n = min_lines; n <= max_lines; ++n) {
-    Quantizer narrow;
+    ScalarQuantizer narrow;
     narrow.dim = dim;
     narrow.code_dim = n * kernels::kCodeLine - (plain.has_tail ? sizeof(float) : 0);
     narrow.has_tail = plain.has_tail;
@@ -174,8 +175,9 @@ Quantizer find_projection(MatrixView<const float> centered, const Quantizer& pla
 
 }  // namespace
 
-Quantizer train_quantizer(MatrixView<const float> sample, Metric metric, Codec codec, std::size_t threads) {
-  Quantizer plain;
+ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
+                                       std::size_t threads) {
+  ScalarQuantizer plain;
   if (codec == Codec::kF32 || sample.rows == 0 || round_up(sample.cols, 64) > kernels::kMaxCodeBytes)
     return {};
   plain.dim = plain.code_dim = sample.cols;
@@ -200,7 +202,7 @@ Quantizer train_quantizer(MatrixView<const float> sample, Metric metric, Codec c
   for (const std::size_t max_lines : {4, 8}) {
     const std::size_t wanted = std::min<std::size_t>(max_lines, lines < kMinSaved ? 0 : lines - kMinSaved);
     if (wanted <= tried) break;
-    Quantizer narrow = find_projection(centered, plain, trial, tried + 1, wanted, threads);
+    ScalarQuantizer narrow = find_projection(centered, plain, trial, tried + 1, wanted, threads);
     if (!narrow.empty()) return narrow;
     tried = wanted;
   }

@@ -20,7 +20,7 @@ namespace whimbrel {
 /// needs the squared norm of what the code stands for, the tail of a row. A value outside of the range takes
 /// the nearest code: the vector moves to the border of a box of values. Queries of l2 are centered like rows,
 /// which keeps them small.
-struct Quantizer {
+struct ScalarQuantizer {
   std::size_t dim = 0;       // of the vectors
   std::size_t code_dim = 0;  // of the codes; 0: there are none, measure the vectors
   bool has_tail = false;     // l2
@@ -45,7 +45,7 @@ struct Quantizer {
   struct Scratch {
     std::vector<float> centered, values;
     AlignedArray<std::int8_t> query;
-    explicit Scratch(const Quantizer& quantizer);
+    explicit Scratch(const ScalarQuantizer& quantizer);
   };
   /// `out` has stride() bytes.
   void encode(const float* row, Scratch& scratch, std::uint8_t* out) const;
@@ -65,6 +65,7 @@ inline constexpr std::size_t kMaxTraining = 4096;
 /// Learn from a sample of the rows. The same bits for any number of threads and instruction set. Empty where
 /// codes would not do: too many dimensions, squares outside of the range of floats, and, for kAuto,
 /// neighborhoods that a byte per coordinate blurs.
-Quantizer train_quantizer(MatrixView<const float> sample, Metric metric, Codec codec, std::size_t threads);
+ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
+                                       std::size_t threads);
 
 }  // namespace whimbrel

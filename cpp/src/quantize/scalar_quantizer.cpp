@@ -1,4 +1,4 @@
-#include "quantize/quantizer.hpp"
+#include "quantize/scalar_quantizer.hpp"
 
 #include <algorithm>
 #include <cfloat>
@@ -14,12 +14,12 @@ constexpr float kMiddle = 127.5f;
 
 }  // namespace
 
-Quantizer::Scratch::Scratch(const Quantizer& quantizer)
+ScalarQuantizer::Scratch::Scratch(const ScalarQuantizer& quantizer)
     : centered(quantizer.dim),
       values(std::max(quantizer.dim, quantizer.padded_dim())),
       query(quantizer.code_bytes()) {}
 
-void Quantizer::project(const float* vector, bool centered, Scratch& scratch) const {
+void ScalarQuantizer::project(const float* vector, bool centered, Scratch& scratch) const {
   float* const values = scratch.values.data();
   float* const in = columns.empty() ? values : scratch.centered.data();
   for (std::size_t j = 0; j < dim; ++j) in[j] = centered ? vector[j] - center[j] : vector[j];
@@ -31,7 +31,7 @@ void Quantizer::project(const float* vector, bool centered, Scratch& scratch) co
     for (std::size_t c = 0; c < code_dim; ++c) values[c] -= middle[c];
 }
 
-void Quantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) const {
+void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) const {
   project(row, true, scratch);
   const float inverse = 1 / step;
   for (std::size_t c = 0; c < code_dim; ++c) {
@@ -47,7 +47,7 @@ void Quantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) co
   __builtin_memcpy(out + stride() - sizeof tail, &tail, sizeof tail);
 }
 
-kernels::CodeQuery Quantizer::encode_query(const float* query, Scratch& scratch) const {
+kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& scratch) const {
   project(query, has_tail, scratch);
   float largest = 0;
   for (std::size_t c = 0; c < code_dim; ++c) largest = std::max(largest, std::abs(scratch.values[c]));
