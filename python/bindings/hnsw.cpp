@@ -16,7 +16,7 @@ namespace {
 
 HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M,
                      std::uint32_t ef_construction, std::uint32_t ef_search, std::uint64_t seed,
-                     double batch_growth, bool keep_pruned) {
+                     double batch_growth, bool keep_pruned, const std::string& codec) {
   HnswParams params;
   params.metric = metric_from_name(metric);
   params.M = M;
@@ -25,6 +25,7 @@ HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M
   params.seed = seed;
   params.batch_growth = batch_growth;
   params.keep_pruned = keep_pruned;
+  params.codec = codec_from_name(codec);
   return HnswIndex(dim, params);
 }
 
@@ -38,6 +39,7 @@ py::dict params_dict(const HnswIndex& self) {
   out["seed"] = p.seed;
   out["batch_growth"] = p.batch_growth;
   out["keep_pruned"] = p.keep_pruned;
+  out["codec"] = codec_name(p.codec);
   return out;
 }
 
@@ -49,6 +51,8 @@ py::dict stats_dict(const HnswIndex& self) {
   out["level_sizes"] = py::tuple(py::cast(s.level_sizes));
   out["degree_histogram"] = py::tuple(py::cast(s.degree_histogram));
   out["mean_degree"] = s.mean_degree;
+  out["code_dim"] = s.code_dim;
+  out["projected"] = s.projected;
   out["build_seconds"] = s.build_seconds;
   return out;
 }
@@ -128,7 +132,8 @@ Array<float> get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) 
 void register_hnsw(py::module_& m) {
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
-           py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"))
+           py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
+           py::arg("codec"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
       .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),

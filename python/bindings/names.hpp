@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "whimbrel/codec.hpp"
 #include "whimbrel/cur.hpp"
 #include "whimbrel/cur_search.hpp"
 #include "whimbrel/fde.hpp"
@@ -33,6 +34,25 @@ inline const char* metric_name(Metric metric) {
       return "cosine";
   }
   throw std::invalid_argument("metric: expected a Metric");
+}
+
+inline Codec codec_from_name(const std::string& name) {
+  if (name == "f32") return Codec::kF32;
+  if (name == "sq8") return Codec::kSq8;
+  if (name == "auto") return Codec::kAuto;
+  throw std::invalid_argument("codec: expected 'f32', 'sq8' or 'auto', got '" + name + "'");
+}
+
+inline const char* codec_name(Codec codec) {
+  switch (codec) {
+    case Codec::kF32:
+      return "f32";
+    case Codec::kSq8:
+      return "sq8";
+    case Codec::kAuto:
+      return "auto";
+  }
+  throw std::invalid_argument("codec: expected a Codec");
 }
 
 inline TokenType token_type_from_name(const std::string& name) {

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._device_arrays import is_device_array
 
 __all__ = [
+    "CODECS",
     "METRICS",
     "Float32",
     "Float64",
@@ -41,6 +42,7 @@ Float64: TypeAlias = NDArray[np.float64]
 Int64: TypeAlias = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine")
+CODECS = ("f32", "sq8", "auto")
 MAX_THREADS = 1024
 
 

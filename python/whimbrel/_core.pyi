@@ -20,6 +20,7 @@ class _Params(TypedDict):
     seed: int
     batch_growth: float
     keep_pruned: bool
+    codec: str
 
 class _MultiVectorParams(TypedDict):
     dim: int
@@ -35,6 +36,8 @@ class _Stats(TypedDict):
     level_sizes: tuple[int, ...]
     degree_histogram: tuple[int, ...]
     mean_degree: float
+    code_dim: int
+    projected: bool
     build_seconds: float
 
 __version__: str
@@ -190,6 +193,7 @@ class HnswIndex:
         seed: int,
         batch_growth: float,
         keep_pruned: bool,
+        codec: str,
     ) -> None: ...
     def add(
         self,

@@ -70,6 +70,11 @@ class HnswBase(SavedIndex[CoreIndex]):
         return self._core.params()["keep_pruned"]
 
     @property
+    def codec(self) -> str:
+        """What searches measure on their way, as asked for; `stats` tells what became of "auto"."""
+        return self._core.params()["codec"]
+
+    @property
     def ef_search(self) -> int:
         """Beam width of a search that does not name one. Can be set; saved with the index."""
         return self._core.params()["ef_search"]
@@ -99,7 +104,7 @@ class HnswBase(SavedIndex[CoreIndex]):
         return HnswValidation(*self._core.validate())
 
     def memory_usage(self) -> int:
-        """Bytes of vectors, graph and ids in use."""
+        """Bytes of vectors, codes, graph and ids in use."""
         return self._core.memory_usage()
 
     def get_vectors(self, ids: ArrayLike) -> Float32:

@@ -77,7 +77,11 @@ class HnswStats:
     mean_degree : float
         Mean number of outgoing edges on level 0.
     memory_bytes : int
-        Vectors, graph and ids.
+        Vectors, codes, graph and ids.
+    code_dim : int
+        Dimension of the codes that searches run on, a byte each; 0 if they run on the vectors.
+    projected : bool
+        Whether codes are of a projection of the vectors.
     isa : str
         Instruction set of the distance kernels on this machine.
     build_seconds : float
@@ -94,6 +98,8 @@ class HnswStats:
     degree_histogram: tuple[int, ...]
     mean_degree: float
     memory_bytes: int
+    code_dim: int
+    projected: bool
     isa: str
     build_seconds: float
     order: str | None

@@ -17,6 +17,13 @@ def golden_index() -> wb.HnswIndex:
     return wb.HnswIndex.build(data, ids=np.arange(200) * 7 + 3, M=4, ef_construction=40, seed=5, ef_search=33)
 
 
+def golden_codes() -> wb.HnswIndex:
+    """Codes of a byte per coordinate: small integers again, whose mean and range are exact in any order."""
+    rng = np.random.default_rng(1)
+    data = rng.integers(-8, 8, (512, 4)).astype(np.float32)
+    return wb.HnswIndex.build(np.concatenate([data, -data]), M=2, ef_construction=20, codec="sq8")
+
+
 class FirstToken:
     """The first token of a set, so that encodings are the same on every machine too."""
 
@@ -46,4 +53,5 @@ def golden_multi_vector_index() -> wb.MultiVectorIndex:
 
 if __name__ == "__main__":
     golden_index().save(Path(__file__).with_name("hnsw_v1.whb"))
+    golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
     golden_multi_vector_index().save(Path(__file__).with_name("multi_vector_v1.whb"))

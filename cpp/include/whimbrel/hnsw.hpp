@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "whimbrel/byte_io.hpp"
+#include "whimbrel/codec.hpp"
 #include "whimbrel/exact.hpp"
 #include "whimbrel/export.h"
 #include "whimbrel/matrix_view.hpp"
@@ -37,6 +38,10 @@ struct HnswParams {
   double batch_growth = 2.0;
   /// Fill level-0 lists with the nearest of the pruned candidates (keepPrunedConnections in Alg. 4).
   bool keep_pruned = true;
+  /// What a search measures on its way; distances that are returned are those of the vectors. Codes are
+  /// learned by the add that brings an index to 1,024 vectors (kAuto: 8,192), and again by one that finds
+  /// four times the vectors they were learned from.
+  Codec codec = Codec::kF32;
 };
 
 struct AddOptions {
@@ -87,7 +92,7 @@ struct SearchParams {
 
 /// What one search did, machine-independent.
 struct SearchCounts {
-  std::uint64_t distances = 0;  ///< distance computations, all levels
+  std::uint64_t distances = 0;  ///< distance computations, all levels, of codes and of vectors
   std::uint64_t hops = 0;       ///< expanded nodes on level 0
 };
 
@@ -97,6 +102,8 @@ struct HnswStats {
   std::vector<std::size_t> level_sizes;       ///< nodes whose level is at least l
   std::vector<std::size_t> degree_histogram;  ///< level 0: nodes with out-degree i, i = 0..2M
   double mean_degree = 0;                     ///< level 0
+  std::size_t code_dim = 0;                   ///< bytes of a code; 0: searches measure the vectors
+  bool projected = false;                     ///< codes are of a projection to code_dim dimensions
   double build_seconds = 0;                   ///< wall time spent in add() since construction or load
 };
 
@@ -153,7 +160,7 @@ class WHIMBREL_API HnswIndex {
 
   HnswStats stats() const;
   HnswValidation validate() const;
-  /// Bytes of vectors, graph and ids in use.
+  /// Bytes of vectors, codes, graph and ids in use.
   std::size_t memory_usage() const;
 
   /// Out-neighbors (ids) of an id on one level; empty if the node does not reach that level.

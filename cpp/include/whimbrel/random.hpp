@@ -23,6 +23,7 @@ enum class RandomPurpose : std::uint64_t {
   kCurLeverage = 34,
   kCurClusters = 35,
   kCurStart = 36,
+  kSubspace = 40,
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",

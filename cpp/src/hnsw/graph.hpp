@@ -8,6 +8,7 @@
 
 #include "base/memory.hpp"
 #include "kernels/dispatch.hpp"
+#include "quantize/scalar_quantizer.hpp"
 #include "whimbrel/hnsw.hpp"
 #include "whimbrel/random.hpp"
 
@@ -28,7 +29,8 @@ struct Graph {
         links0(2 * static_cast<std::size_t>(params_.M)),
         level(1),
         upper_begin(1),
-        upper_links(params_.M) {}
+        upper_links(params_.M),
+        codes(1) {}
 
   std::size_t size() const noexcept { return level.size(); }
   std::size_t capacity(std::size_t l) const noexcept {
@@ -59,6 +61,9 @@ struct Graph {
   BlockRows<std::uint8_t> level;    // highest level of each node
   BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
   BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
+  ScalarQuantizer quantizer;             // empty: searches measure the vectors
+  BlockRows<std::uint8_t> codes;         // of the vectors, or empty
+  std::size_t trained_size = 0;          // rows there were when the quantizer was last learned
   std::uint32_t entry = kNoNode;
   std::size_t max_level = 0;
 };

@@ -7,6 +7,7 @@
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
 #include "hnsw/bulk_build.hpp"
+#include "hnsw/codes.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/insert.hpp"
 #include "hnsw/rows.hpp"
@@ -43,7 +44,7 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
 /// Room for rows [first, n): vectors stored, levels drawn, lists empty.
 void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, std::size_t threads) {
   const std::size_t n = first + vectors.rows;
-  if (first == 0) graph.dim_order = choose_dim_order(graph, vectors);
+  if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
   graph.vectors.resize(n);
   graph.links0.resize(n);
   graph.upper_begin.resize(n);
@@ -74,7 +75,42 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper) {
   graph.upper_begin.resize(n);
   graph.level.resize(n);
   graph.upper_links.resize(n_upper);
+  graph.codes.resize(std::min(n, graph.codes.size()));
   if (n == 0) graph.dim_order.clear();
+}
+
+/// Vectors on their way while one is measured.
+constexpr std::size_t kRowsAhead = 4;
+
+void prefetch_vector(const Graph& graph, std::uint32_t node) {
+  const float* row = graph.vectors.row(node);
+  for (std::size_t i = 0; i < graph.dim; i += kCacheLine / sizeof(float)) __builtin_prefetch(row + i);
+}
+
+/// Fill the scratch's pool; how many of its first entries have to be measured exactly to know the k nearest.
+std::size_t find_candidates(const Graph& graph, std::size_t k, std::size_t ef, SearchScratch& scratch) {
+  const Pool& pool = scratch.pool;
+  if (graph.quantizer.empty()) {
+    GraphSearch search(graph, vector_points(graph), scratch);
+    search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
+    // Those within rounding of the k-th too.
+    constexpr std::uint64_t kNearTie = 64;  // units in the last place
+    std::size_t n = std::min(k, pool.size());
+    while (n < pool.size() && pool[n].ulps_above(pool[k - 1]) <= kNearTie) ++n;
+    return n;
+  }
+  if (!scratch.codes) scratch.codes.emplace(graph.quantizer);
+  const auto query = graph.quantizer.encode_query(scratch.query.data(), *scratch.codes);
+  // The width was learned for ten results; fewer do not average out the errors of codes.
+  constexpr std::size_t kMinWidth = 16;
+  const auto width = std::max(
+      kMinWidth, static_cast<std::size_t>(std::ceil(static_cast<double>(k) * graph.quantizer.rerank)));
+  GraphSearch search(graph, traversal_points(graph), scratch);
+  search.beam(query, 0, search.descend(query, 0), std::max(ef, std::min(width, graph.size())), scratch.pool);
+  const std::size_t n = std::min(width, pool.size());
+  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_vector(graph, pool[i].node());
+  scratch.counts.distances += n;
+  return n;
 }
 
 }  // namespace
@@ -89,6 +125,8 @@ void check_params(std::size_t dim, const HnswParams& p) {
                                 std::to_string(p.batch_growth));
   if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine)
     throw std::invalid_argument("metric: expected l2, ip or cosine");
+  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto)
+    throw std::invalid_argument("codec: expected f32, sq8 or auto");
 }
 
 HnswIndex::HnswIndex(std::size_t dim, const HnswParams& params) {
@@ -137,12 +175,15 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options, 
   try {
     ProgressMeter meter(options.progress, vectors.rows);
     append_rows(graph, first, vectors, threads);
+    LearnedCodes learned = encode_new_rows(graph, threads);
     if (link != nullptr) {
       bulk_link(graph, vectors, options.order, threads, *link, meter);
       meter.finish();
     } else {
       insert_rows(graph, first, options.order, threads, meter);
     }
+    // Nothing throws from here on. Scratches have the size of the queries of a codec.
+    if (use_codes(graph, std::move(learned))) impl_->scratches.clear();
   } catch (...) {
     drop_rows(graph, first, first_upper);
     impl_->ids.truncate(first, ids_were_explicit);
@@ -178,19 +219,16 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
       store_row(graph, queries.row(q), scratch.query.data());
       // Cosine compares normalized vectors, the other metrics the caller's.
       const float* query = graph.params.metric == Metric::kCosine ? scratch.query.data() : queries.row(q);
-      GraphSearch search(graph, vector_points(graph), scratch);
-      search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
-      // Fast arithmetic chose; canonical arithmetic is returned. Candidates within rounding of the k-th are
-      // measured too.
-      constexpr std::uint64_t kNearTie = 64;  // units in the last place
       const Pool& pool = scratch.pool;
-      std::size_t n = std::min(k, pool.size());
-      while (n < pool.size() && pool[n].ulps_above(pool[k - 1]) <= kNearTie) ++n;
+      const std::size_t n = find_candidates(graph, k, ef, scratch);
+      // Fast arithmetic chose; canonical arithmetic is returned.
       auto& best = scratch.results;
       best.resize(n);
-      for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t i = 0; i < n; ++i) {
+        if (i + kRowsAhead < n) prefetch_vector(graph, pool[i + kRowsAhead].node());
         best[i] = {kernels.canonical(query, caller_row(graph, pool[i].node(), scratch.row.data()), graph.dim),
                    impl_->ids.id(pool[i].node())};
+      }
       std::sort(best.begin(), best.end());
       for (std::size_t i = 0; i < std::min(k, n); ++i) {
         out_ids[i] = best[i].second;
@@ -267,8 +305,9 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.dim_order.size() * sizeof(std::uint32_t) + g.links0.bytes() + g.level.bytes() +
-         g.upper_begin.bytes() + g.upper_links.bytes() + impl_->ids.bytes();
+  return g.vectors.bytes() + g.dim_order.size() * sizeof(std::uint32_t) + g.quantizer.bytes() +
+         g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
+         g.upper_links.bytes() + impl_->ids.bytes();
 }
 
 }  // namespace whimbrel

@@ -216,7 +216,7 @@ class Insertion {
   /// pools.
   void find_candidates(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
                        Worker& worker, std::vector<std::vector<ReverseEdge>>& groups) {
-    GraphSearch<T> search(graph_, points_, worker.search);
+    GraphSearch search(graph_, points_, worker.search);
     for (std::size_t i = begin; i < end; ++i) {
       const float* query = points_.query(batch[i], worker.search.query.data());
       const std::size_t level = graph_.level[batch[i]];

@@ -78,8 +78,8 @@ BlockRows<kernels::Bf16> encode_vectors(const Graph& graph, std::size_t threads)
   return codes;
 }
 
-void Points<std::uint8_t>::distances(const float* table, const std::uint32_t* nodes, std::size_t n,
-                                     float* out) const noexcept {
+void ProductCodePoints::distances(const float* table, const std::uint32_t* nodes, std::size_t n,
+                                  float* out) const noexcept {
   for (std::size_t i = 0; i < n; ++i) {
     const std::uint8_t* code = rows.row(nodes[i]);
     if (i + 1 < n) {
@@ -97,16 +97,10 @@ void Points<std::uint8_t>::distances(const float* table, const std::uint32_t* no
   }
 }
 
-std::size_t Points<std::uint8_t>::distances_below(const float* table, std::uint32_t* nodes, std::size_t n,
-                                                  float bound, float* out) const noexcept {
+std::size_t ProductCodePoints::distances_below(const float* table, std::uint32_t* nodes, std::size_t n,
+                                               float bound, float* out) const noexcept {
   distances(table, nodes, n, out);
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    nodes[found] = nodes[i];
-    out[found] = out[i];
-    found += out[i] < bound;
-  }
-  return found;
+  return compact_below(nodes, n, bound, out);
 }
 
 }  // namespace whimbrel

@@ -12,9 +12,24 @@
 
 namespace whimbrel {
 
+/// Keep the nodes whose distance is below `bound`; their number. Free of branches nobody can predict.
+inline std::size_t compact_below(std::uint32_t* nodes, std::size_t n, float bound,
+                                 float* distances) noexcept {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float distance = distances[i];
+    nodes[found] = nodes[i];
+    distances[found] = distance;
+    found += distance < bound;
+  }
+  return found;
+}
+
 /// Rows of T and the kernel for them. Distances between two of these points are symmetric, bit for bit.
 template <class T>
 struct Points {
+  using Query = const float*;
+
   kernels::RowBlocks<T> rows;
   kernels::IdsKernel<T> kernel;
   std::size_t dim;                       // padded: a query has this many floats
@@ -46,23 +61,36 @@ struct Points {
       if (below != nullptr) return below(query, dim, stage, rows, nodes, n, bound, out);
     }
     distances(query, nodes, n, out);
-    std::size_t found = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      nodes[found] = nodes[i];
-      out[found] = out[i];
-      found += out[i] < bound;
-    }
-    return found;
+    return compact_below(nodes, n, bound, out);
+  }
+};
+
+/// Codes of a byte per coordinate. They are only searched in, not linked.
+struct ScalarCodePoints {
+  using Query = const kernels::CodeQuery&;
+
+  kernels::RowBlocks<std::uint8_t> rows;
+  kernels::CodeIdsKernel kernel;
+
+  void distances(const kernels::CodeQuery& query, const std::uint32_t* nodes, std::size_t n,
+                 float* out) const noexcept {
+    kernel(query, rows, nodes, n, out);
+  }
+  std::size_t distances_below(const kernels::CodeQuery& query, std::uint32_t* nodes, std::size_t n,
+                              float bound, float* out) const noexcept {
+    distances(query, nodes, n, out);
+    return compact_below(nodes, n, bound, out);
   }
 };
 
 /// Codes of a product quantizer. A query is a table: 256 distances for each group of coordinates that counts.
-template <>
-struct Points<std::uint8_t> {
+struct ProductCodePoints {
+  using Query = const float*;
+
   kernels::RowBlocks<std::uint8_t> rows;
   std::span<const std::uint32_t> groups;
 
-  Points(const BlockRows<std::uint8_t>& rows_, std::span<const std::uint32_t> groups_)
+  ProductCodePoints(const BlockRows<std::uint8_t>& rows_, std::span<const std::uint32_t> groups_)
       : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, groups(groups_) {}
 
   void distances(const float* table, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept;
@@ -105,6 +133,11 @@ inline Points<float> vector_points(const Graph& graph) {
 inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<kernels::Bf16>& codes) {
   return {codes, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids_bf16,
           graph.vectors.stride()};
+}
+
+inline ScalarCodePoints traversal_points(const Graph& graph) {
+  return {{graph.codes.blocks(), graph.codes.shift(), graph.codes.mask(), graph.codes.stride()},
+          kernels::metric_kernels(kernels::active_table(), graph.params.metric).code_ids};
 }
 
 /// bfloat16 codes of all vectors, centered on their mean for l2; empty if they would blur the neighborhoods.

@@ -31,7 +31,7 @@ class Attachment {
   /// Link to a node from its nearest neighbor that is reached and has room; if none of them has, put it
   /// between the nearest and that one's farthest link, so that nothing else is lost.
   void attach(std::uint32_t node, const std::vector<bool>& reached) {
-    GraphSearch<T> search(graph_, points_, scratch_);
+    GraphSearch search(graph_, points_, scratch_);
     const float* query = points_.query(node, scratch_.query.data());
     search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, scratch_.pool);
     std::uint32_t from = graph_.entry;  // if upper levels led to a part that level 0 does not lead to

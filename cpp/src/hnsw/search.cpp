@@ -2,14 +2,14 @@
 
 namespace whimbrel {
 
-template <class T>
-void GraphSearch<T>::measure(const float* query, const std::uint32_t* nodes, std::size_t n) {
+template <class P>
+void GraphSearch<P>::measure(typename P::Query query, const std::uint32_t* nodes, std::size_t n) {
   points_.distances(query, nodes, n, scratch_.distances.data());
   scratch_.counts.distances += n;
 }
 
-template <class T>
-Candidate GraphSearch<T>::descend(const float* query, std::size_t level) {
+template <class P>
+Candidate GraphSearch<P>::descend(typename P::Query query, std::size_t level) {
   measure(query, &graph_.entry, 1);
   Candidate nearest(scratch_.distances[0], graph_.entry);
   for (std::size_t l = graph_.max_level; l > level; --l) {
@@ -31,8 +31,9 @@ Candidate GraphSearch<T>::descend(const float* query, std::size_t level) {
   return nearest;
 }
 
-template <class T>
-void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool) {
+template <class P>
+void GraphSearch<P>::beam(typename P::Query query, std::size_t level, Candidate from, std::size_t ef,
+                          Pool& pool) {
   pool.reset(ef);
   scratch_.visited.clear();
   scratch_.visited.insert(from.node());
@@ -63,8 +64,9 @@ void GraphSearch<T>::beam(const float* query, std::size_t level, Candidate from,
   }
 }
 
-template class GraphSearch<float>;
-template class GraphSearch<kernels::Bf16>;
-template class GraphSearch<std::uint8_t>;
+template class GraphSearch<Points<float>>;
+template class GraphSearch<Points<kernels::Bf16>>;
+template class GraphSearch<ScalarCodePoints>;
+template class GraphSearch<ProductCodePoints>;
 
 }  // namespace whimbrel

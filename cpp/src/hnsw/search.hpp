@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -136,6 +137,7 @@ struct SearchScratch {
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
   AlignedArray<float> query;                            // as stored
+  std::optional<ScalarQuantizer::Scratch> codes;        // made by the first search on codes
   AlignedArray<float> row;                              // a row in the caller's order
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
@@ -147,26 +149,26 @@ struct SearchScratch {
         row(graph.vectors.stride()) {}
 };
 
-/// Searches one frozen graph over points of T; a query has points.dim floats.
-template <class T>
+/// Searches one frozen graph; P says what its points are and what they are compared with.
+template <class P>
 class GraphSearch {
  public:
-  GraphSearch(const Graph& graph, const Points<T>& points, SearchScratch& scratch)
+  GraphSearch(const Graph& graph, const P& points, SearchScratch& scratch)
       : graph_(graph), points_(points), scratch_(scratch) {
     scratch.visited.reserve(graph.size());
   }
 
   /// Walk from the entry point to a local minimum on each level above `level`, top down.
-  Candidate descend(const float* query, std::size_t level);
+  Candidate descend(typename P::Query query, std::size_t level);
 
   /// Fill `pool` with the best `ef` found by a beam search on one level.
-  void beam(const float* query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
+  void beam(typename P::Query query, std::size_t level, Candidate from, std::size_t ef, Pool& pool);
 
  private:
-  void measure(const float* query, const std::uint32_t* nodes, std::size_t n);
+  void measure(typename P::Query query, const std::uint32_t* nodes, std::size_t n);
 
   const Graph& graph_;
-  Points<T> points_;
+  P points_;
   SearchScratch& scratch_;
 };
 

@@ -16,7 +16,8 @@ namespace {
 constexpr Tag kKind = make_tag("HNSW");
 constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
               kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
-              kDimOrder = make_tag("DIMO");
+              kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"), kCodecValues = make_tag("CODV"),
+              kCodes = make_tag("CODE");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -26,6 +27,17 @@ struct Params {
       ordered_dims, without_vectors;
 };
 static_assert(sizeof(Params) == 80);
+
+/// The section CODC, byte for byte.
+struct CodecParams {
+  std::uint64_t trained_size;
+  std::uint32_t codec, code_dim, projected;
+  float step, rerank;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(CodecParams) == 32);
+/// More than training chooses.
+constexpr float kMaxRerank = 100;
 
 [[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
 
@@ -49,6 +61,83 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
     for (std::size_t r = i; r < end; ++r) reader.read(rows.row(r), rows.stride() * sizeof(T));
   }
   reader.close();
+}
+
+/// fn of each array of a quantizer, in the order of the file.
+template <class Q, class Fn>
+void for_each_array(Q& quantizer, Fn fn) {
+  fn(quantizer.center);
+  fn(quantizer.middle);
+  fn(quantizer.columns);
+}
+
+/// Optional, since a reader that does not know them searches the vectors instead.
+void append_codec_sections(const Graph& g, const CodecParams& params, std::vector<SectionToWrite>& sections) {
+  if (g.params.codec == Codec::kF32) return;
+  sections.push_back(
+      {kCodec, true, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }});
+  if (g.quantizer.empty()) return;
+  sections.push_back({kCodecValues, true, g.quantizer.bytes(), [&g](const ByteSink& out) {
+                        for_each_array(g.quantizer, [&](const std::vector<float>& values) {
+                          out(values.data(), values.size() * sizeof(float));
+                        });
+                      }});
+  sections.push_back(rows_section(kCodes, g.codes));
+  sections.back().optional = true;
+}
+
+void check_codes(const Graph& g) {
+  if (!g.quantizer.has_tail) return;
+  for (std::size_t i = 0; i < g.codes.size(); ++i) {
+    float tail;
+    std::memcpy(&tail, g.codes.row(i) + g.codes.stride() - sizeof tail, sizeof tail);
+    if (!(tail >= 0)) damaged("norms of codes, not negative");
+  }
+}
+
+void read_codec(ContainerReader& reader, Graph& g) {
+  if (!reader.has(kCodec)) return;
+  CodecParams p;
+  reader.open(kCodec, sizeof p);
+  reader.read(&p, sizeof p);
+  reader.close();
+  if (p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
+      p.codec != static_cast<std::uint32_t>(Codec::kAuto))
+    damaged("a known codec");
+  if (p.trained_size > g.size()) damaged("a codec learned from rows of the index");
+  g.params.codec = static_cast<Codec>(p.codec);
+  g.trained_size = p.trained_size;
+  if (p.code_dim == 0) return;
+  const bool dims = p.projected != 0 ? p.code_dim <= g.dim : p.code_dim == g.dim;
+  if (!dims || p.code_dim > kernels::kMaxCodeBytes || p.trained_size == 0) damaged("codes of the vectors");
+  if (!(p.step > 0 && std::isfinite(p.step) && p.rerank >= 1 && p.rerank <= kMaxRerank))
+    damaged("a step and a width of codes in range");
+  ScalarQuantizer& q = g.quantizer;
+  q.dim = g.dim;
+  q.code_dim = p.code_dim;
+  q.has_tail = g.params.metric == Metric::kL2;
+  q.step = p.step;
+  q.rerank = p.rerank;
+  q.center.resize(q.dim);
+  q.middle.resize(q.code_dim);
+  const std::size_t n_columns = p.projected != 0 ? q.dim * q.padded_dim() : 0;
+  reader.open(kCodecValues, (q.center.size() + q.middle.size() + n_columns) * sizeof(float));
+  reader.read(q.center.data(), q.center.size() * sizeof(float));
+  reader.read(q.middle.data(), q.middle.size() * sizeof(float));
+  // Row by row, so that a false size runs into the end of the file, not out of memory.
+  for (std::size_t i = 0; i < n_columns; i += q.padded_dim()) {
+    q.columns.resize(i + q.padded_dim());
+    reader.read(q.columns.data() + i, q.padded_dim() * sizeof(float));
+  }
+  reader.close();
+  for_each_array(q, [](const std::vector<float>& values) {
+    if (!std::ranges::all_of(values, [](float x) { return std::isfinite(x); }))
+      damaged("finite values of a codec");
+  });
+  BlockRows<std::uint8_t> codes(q.stride());
+  read_rows(reader, kCodes, g.size(), codes);
+  g.codes = std::move(codes);
+  check_codes(g);
 }
 
 /// A list is distinct nodes of the level, then kNoNode up to the end.
@@ -119,6 +208,14 @@ void HnswIndex::save(const ByteSink& sink) const {
                             out(&id, sizeof id);
                           }
                         }});
+  const CodecParams codec{g.trained_size,
+                          static_cast<std::uint32_t>(p.codec),
+                          static_cast<std::uint32_t>(g.quantizer.code_dim),
+                          !g.quantizer.columns.empty(),
+                          g.quantizer.step,
+                          g.quantizer.rerank,
+                          0};
+  append_codec_sections(g, codec, sections);
   write_container(kKind, sections, sink);
 }
 
@@ -181,6 +278,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
     read_rows(reader, kIds, p.size, rows);
     for (std::size_t i = 0; i < p.size; ++i) ids.push_back(rows[i]);
   }
+  read_codec(reader, g);
   reader.finish();
   try {
     impl->ids.append(p.size, ids);

@@ -15,6 +15,8 @@ HnswStats HnswIndex::stats() const {
   stats.max_level = graph.max_level;
   stats.level_sizes.resize(graph.size() > 0 ? graph.max_level + 1 : 0);
   stats.degree_histogram.resize(graph.links0.stride() + 1);
+  stats.code_dim = graph.quantizer.code_dim;
+  stats.projected = !graph.quantizer.columns.empty();
   stats.build_seconds = impl_->build_seconds;
   std::size_t edges = 0;
   for (std::size_t i = 0; i < graph.size(); ++i) {

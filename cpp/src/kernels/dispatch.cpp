@@ -64,7 +64,8 @@ std::vector<const KernelTable*> available_tables() {
 #endif
 #ifdef WHIMBREL_HAVE_AVX512
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vnni")) {
     tables.push_back(&avx512::kTable);
 #ifdef WHIMBREL_HAVE_AMX
     if (amx_granted()) tables.push_back(&amx::kTable);

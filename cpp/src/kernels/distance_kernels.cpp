@@ -6,6 +6,7 @@
 // eight of SSE or NEON, and one CUDA warp. Fast form: two fused accumulators per row; a tile sums in order,
 // in runs of kTileDepth; relative error of a sum of d terms below (d + 2) 2^-24 of the sum of their
 // magnitudes.
+#include "kernels/codes.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/lanes.hpp"
 
@@ -374,9 +375,10 @@ extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
-    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Bf16>},
-    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Bf16>},
+    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Bf16>, code_ids<true>},
+    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Bf16>, code_ids<false>},
     l2_ids_below,
+    project,
     kTileRows,
     kTileCols,
     tile<kTileVecs>,

@@ -41,6 +41,24 @@ using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks<T> rows,
 using BelowKernel = std::size_t (*)(const float* query, std::size_t d, std::size_t stage,
                                     RowBlocks<float> rows, std::uint32_t* ids, std::size_t n, float bound,
                                     float* out);
+/// Rows of byte codes are whole lines of this many bytes.
+inline constexpr std::size_t kCodeLine = 64;
+/// Sums of products of a code and a query's value stay exact in 32 bits up to here.
+inline constexpr std::size_t kMaxCodeBytes = 65536;
+
+/// A query in the form that codes are compared with.
+struct CodeQuery {
+  const std::int8_t* values;  // aligned to a line; -127..127, zeros behind the last
+  std::size_t bytes;          // whole lines, at most kMaxCodeBytes
+  float scale;
+};
+/// out[i] = tail + scale * (sum of code times value) for row ids[i]; the tail is the float in the last bytes
+/// of the row, and 0 in the form for inner products. The same bits on every instruction set.
+using CodeIdsKernel = void (*)(const CodeQuery& query, RowBlocks<std::uint8_t> rows, const std::uint32_t* ids,
+                               std::size_t n, float* out);
+/// out[c] += sum_j x[j] * columns[j * n_columns + c], in the order of j. n_columns is a multiple of 16.
+using ProjectKernel = void (*)(const float* x, std::size_t d, const float* columns, std::size_t n_columns,
+                               float* out);
 /// Inner products of tile_rows rows with tile_cols queries over `depth` coordinates:
 ///   out[r * tile_cols + c] (+)= sum_k rows[r * stride + k] * panel[k * tile_cols + c]
 /// Every product is summed in the same order wherever it stands in the tile. Callers go through long vectors
@@ -102,6 +120,7 @@ struct MetricKernels {
   PairKernel fast;       // fused, any order: proposes, is never returned to the caller
   IdsKernel<float> fast_ids;
   IdsKernel<Bf16> fast_ids_bf16;
+  CodeIdsKernel code_ids;
 };
 
 /// out[c * out_stride + r] = in[r * in_stride + c]
@@ -133,6 +152,7 @@ struct KernelTable {
   MetricKernels l2;  // sum (a - b)^2
   MetricKernels ip;  // -sum a b
   BelowKernel l2_ids_below;
+  ProjectKernel project;
   std::size_t tile_rows;
   std::size_t tile_cols;
   TileKernel tile;

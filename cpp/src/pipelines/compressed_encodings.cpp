@@ -56,7 +56,7 @@ void CompressedEncodings::search(const HnswIndex& index, MatrixView<const float>
         Scratch& scratch = *scratches[worker];
         quantizer.fill(queries.row(q), scratch.table);
         const float* entries = scratch.table.entries.data();
-        GraphSearch<std::uint8_t> search(graph, {codes, scratch.table.groups}, scratch.search);
+        GraphSearch search(graph, ProductCodePoints(codes, scratch.table.groups), scratch.search);
         Pool& pool = scratch.search.pool;
         search.beam(entries, 0, search.descend(entries, 0), ef, pool);
         for (std::size_t i = 0; i < std::min(k, pool.size()); ++i)

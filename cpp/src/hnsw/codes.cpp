@@ -1,0 +1,70 @@
+#include "hnsw/codes.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/parallel.hpp"
+
+namespace whimbrel {
+namespace {
+
+/// Fewer vectors are searched as they are: they fit in a cache, and are too few to learn from.
+constexpr std::size_t kMinTraining = 1024, kMinTrainingAuto = 8192;
+/// A quantizer is learned again when there are so many times the vectors it was learned from. The work of
+/// encoding all of them again stays below a third of an encoding per vector.
+constexpr std::size_t kRetrainGrowth = 4;
+
+bool has_to_train(const Graph& graph) {
+  if (graph.params.codec == Codec::kF32) return false;
+  if (graph.trained_size > 0) return graph.size() / kRetrainGrowth >= graph.trained_size;
+  return graph.size() >= (graph.params.codec == Codec::kAuto ? kMinTrainingAuto : kMinTraining);
+}
+
+ScalarQuantizer train(const Graph& graph, std::size_t threads) {
+  const std::size_t n = std::min(graph.size(), kMaxTraining);
+  AlignedArray<float> sample(n * graph.dim);
+  for (std::size_t i = 0; i < n; ++i)
+    std::copy_n(graph.vectors.row(i * graph.size() / n), graph.dim, sample.data() + i * graph.dim);
+  return train_scalar_quantizer({sample.data(), n, graph.dim}, graph.params.metric, graph.params.codec,
+                                threads);
+}
+
+/// Encode rows [first, codes.size()) in place.
+void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size_t first,
+                 BlockRows<std::uint8_t>& codes, std::size_t threads) {
+  constexpr std::size_t kRows = 1024;
+  parallel_for((codes.size() - first + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
+    ScalarQuantizer::Scratch scratch(quantizer);
+    for (std::size_t i = first + item * kRows; i < std::min(codes.size(), first + (item + 1) * kRows); ++i)
+      quantizer.encode(graph.vectors.row(i), scratch, codes.row(i));
+  });
+}
+
+}  // namespace
+
+LearnedCodes encode_new_rows(Graph& graph, std::size_t threads) {
+  LearnedCodes learned;
+  if (has_to_train(graph)) {
+    learned.quantizer = train(graph, threads);
+    learned.trained_size = graph.size();
+    if (learned.quantizer.empty()) return learned;
+    learned.codes = BlockRows<std::uint8_t>(learned.quantizer.stride());
+    learned.codes.resize(graph.size());
+    encode_rows(graph, learned.quantizer, 0, learned.codes, threads);
+  } else if (!graph.quantizer.empty()) {
+    const std::size_t first = graph.codes.size();
+    graph.codes.resize(graph.size());
+    encode_rows(graph, graph.quantizer, first, graph.codes, threads);
+  }
+  return learned;
+}
+
+bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept {
+  if (learned.trained_size == 0) return false;
+  graph.quantizer = std::move(learned.quantizer);
+  graph.codes = std::move(learned.codes);
+  graph.trained_size = learned.trained_size;
+  return true;
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,66 @@
+#include "quantize/scalar_quantizer.hpp"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+#include "kernels/dispatch.hpp"
+
+namespace whimbrel {
+namespace {
+
+/// Of the codes.
+constexpr float kMiddle = 127.5f;
+
+}  // namespace
+
+ScalarQuantizer::Scratch::Scratch(const ScalarQuantizer& quantizer)
+    : centered(quantizer.dim),
+      values(std::max(quantizer.dim, quantizer.padded_dim())),
+      query(quantizer.code_bytes()) {}
+
+void ScalarQuantizer::project(const float* vector, bool centered, Scratch& scratch) const {
+  float* const values = scratch.values.data();
+  float* const in = columns.empty() ? values : scratch.centered.data();
+  for (std::size_t j = 0; j < dim; ++j) in[j] = centered ? vector[j] - center[j] : vector[j];
+  if (!columns.empty()) {
+    std::fill_n(values, padded_dim(), 0.0f);
+    kernels::active_table().project(in, dim, columns.data(), padded_dim(), values);
+  }
+  if (centered)
+    for (std::size_t c = 0; c < code_dim; ++c) values[c] -= middle[c];
+}
+
+void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) const {
+  project(row, true, scratch);
+  const float inverse = 1 / step;
+  for (std::size_t c = 0; c < code_dim; ++c) {
+    const float level = scratch.values[c] * inverse + kMiddle;
+    const float inside = level > 0 ? (level < 255 ? level : 255.0f) : 0.0f;  // NaN: 0
+    out[c] = static_cast<std::uint8_t>(inside + 0.5f);
+    scratch.values[c] = step * (static_cast<float>(out[c]) - kMiddle);
+  }
+  std::fill(out + code_dim, out + stride(), std::uint8_t{0});
+  if (!has_tail) return;
+  const float tail =
+      -kernels::active_table().ip.canonical(scratch.values.data(), scratch.values.data(), code_dim);
+  __builtin_memcpy(out + stride() - sizeof tail, &tail, sizeof tail);
+}
+
+kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& scratch) const {
+  project(query, has_tail, scratch);
+  float largest = 0;
+  for (std::size_t c = 0; c < code_dim; ++c) largest = std::max(largest, std::abs(scratch.values[c]));
+  const float unit = std::min(largest / 127, FLT_MAX / 127);
+  const float inverse = unit > FLT_MIN ? 1 / unit : 0.0f;
+  std::int8_t* const out = scratch.query.data();
+  for (std::size_t c = 0; c < code_dim; ++c) {
+    const float level = scratch.values[c] * inverse;
+    out[c] = std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
+                                      : std::int8_t{0};
+  }
+  const float scale = (has_tail ? -2 : -1) * step * unit;
+  return {out, code_bytes(), std::clamp(scale, -FLT_MAX, 0.0f)};
+}
+
+}  // namespace whimbrel

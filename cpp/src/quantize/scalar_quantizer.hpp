@@ -1,0 +1,71 @@
+// One byte per coordinate, of the vectors or of their projection: how it is learned, and how rows and queries
+// are written in it. What a search does with codes is not its business.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "kernels/kernel_table.hpp"
+#include "whimbrel/codec.hpp"
+#include "whimbrel/matrix_view.hpp"
+#include "whimbrel/metric.hpp"
+
+namespace whimbrel {
+
+/// A code is the nearest of 256 values, step * (code - 127.5), to coordinate c of P^T (x - center) - middle:
+/// one step for all coordinates, which makes the squared error of a vector as small as 256 levels allow, and
+/// P is the identity or has orthonormal columns. Then x . q = const + step * sum code[c] (P^T q)[c]; l2 also
+/// needs the squared norm of what the code stands for, the tail of a row. A value outside of the range takes
+/// the nearest code: the vector moves to the border of a box of values. Queries of l2 are centered like rows,
+/// which keeps them small.
+struct ScalarQuantizer {
+  std::size_t dim = 0;       // of the vectors
+  std::size_t code_dim = 0;  // of the codes; 0: there are none, measure the vectors
+  bool has_tail = false;     // l2
+  float step = 0;
+  float rerank = 1;  // candidates to measure exactly for each result that is wanted
+  std::vector<float> center;
+  std::vector<float> middle;   // of the range of each coordinate of a code
+  std::vector<float> columns;  // (dim, padded code_dim), zeros behind code_dim; empty: identity
+
+  bool empty() const noexcept { return code_dim == 0; }
+  /// Bytes of a row or a query that take part in products.
+  std::size_t code_bytes() const noexcept { return round_up(code_dim, kernels::kCodeLine); }
+  std::size_t stride() const noexcept {
+    return round_up(code_dim + (has_tail ? sizeof(float) : 0), kernels::kCodeLine);
+  }
+  std::size_t padded_dim() const noexcept { return round_up(code_dim, kColumns); }
+  std::size_t bytes() const noexcept {
+    return (center.size() + middle.size() + columns.size()) * sizeof(float);
+  }
+
+  /// Reused from row to row.
+  struct Scratch {
+    std::vector<float> centered, values;
+    AlignedArray<std::int8_t> query;
+    explicit Scratch(const ScalarQuantizer& quantizer);
+  };
+  /// `out` has stride() bytes.
+  void encode(const float* row, Scratch& scratch, std::uint8_t* out) const;
+  /// Points into the scratch.
+  kernels::CodeQuery encode_query(const float* query, Scratch& scratch) const;
+
+  static constexpr std::size_t kColumns = 16;  // a projection has a multiple of it
+
+ private:
+  /// scratch.values = P^T (vector - center) - middle, or P^T vector.
+  void project(const float* vector, bool centered, Scratch& scratch) const;
+};
+
+/// Rows that a codec is learned from; more are a sample of that size.
+inline constexpr std::size_t kMaxTraining = 4096;
+
+/// Learn from a sample of the rows. The same bits for any number of threads and instruction set. Empty where
+/// codes would not do: too many dimensions, squares outside of the range of floats, and, for kAuto,
+/// neighborhoods that a byte per coordinate blurs.
+ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
+                                       std::size_t threads);
+
+}  // namespace whimbrel

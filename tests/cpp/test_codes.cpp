@@ -1,0 +1,185 @@
+// Codes of a byte per coordinate: their kernels on every instruction set of this machine, and quantizers.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/memory.hpp"
+#include "kernels/dispatch.hpp"
+#include "quantize/scalar_quantizer.hpp"
+#include "quantize/subspace.hpp"
+#include "whimbrel/random.hpp"
+
+using namespace whimbrel;
+
+namespace {
+
+std::vector<float> values(std::size_t n, std::uint64_t seed) {
+  std::vector<float> out(n);
+  for (std::size_t i = 0; i < n; ++i)
+    out[i] =
+        static_cast<float>(random_bits(seed, RandomPurpose::kInsertionOrder, i) >> 40) / 8388608.0f - 1.0f;
+  return out;
+}
+
+/// Rows of codes with a float at their end, and a query; the extremes if `extreme`.
+struct Codes {
+  BlockRows<std::uint8_t> rows;
+  AlignedArray<std::int8_t> query;
+  std::vector<std::uint32_t> ids;
+  std::size_t bytes;
+
+  Codes(std::size_t bytes_, std::size_t n, bool extreme)
+      : rows(bytes_ + kernels::kCodeLine), query(bytes_), ids(n), bytes(bytes_) {
+    rows.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = 0; j < rows.stride(); ++j)
+        rows.row(i)[j] =
+            extreme ? 255 : static_cast<std::uint8_t>(random_bits(i, RandomPurpose::kSubspace, j));
+      const auto tail = static_cast<float>(i);
+      std::memcpy(rows.row(i) + rows.stride() - sizeof tail, &tail, sizeof tail);
+    }
+    for (std::size_t j = 0; j < bytes; ++j)
+      query[j] = extreme ? std::int8_t{-127}
+                         : static_cast<std::int8_t>(
+                               static_cast<int>(random_bits(n, RandomPurpose::kSubspace, j) % 255) - 127);
+    std::iota(ids.begin(), ids.end(), 0u);
+    std::reverse(ids.begin(), ids.end());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("sums of codes are exact on every instruction set, up to the largest row") {
+  for (const std::size_t bytes : {64, 128, 192, 384, 1024, 65536})
+    for (const bool extreme : {false, true})
+      for (const std::size_t n : {1, 3, 4, 7, 8, 9, 13, 33}) {
+        const Codes codes(bytes, n, extreme);
+        const kernels::RowBlocks<std::uint8_t> rows{codes.rows.blocks(), codes.rows.shift(),
+                                                    codes.rows.mask(), codes.rows.stride()};
+        const kernels::CodeQuery query{codes.query.data(), bytes, -0.37f};
+        CAPTURE(bytes);
+        CAPTURE(n);
+        for (const kernels::KernelTable* table : kernels::available_tables()) {
+          CAPTURE(table->isa);
+          std::vector<float> l2(n), ip(n);
+          table->l2.code_ids(query, rows, codes.ids.data(), n, l2.data());
+          table->ip.code_ids(query, rows, codes.ids.data(), n, ip.data());
+          for (std::size_t i = 0; i < n; ++i) {
+            std::int64_t sum = 0;
+            for (std::size_t j = 0; j < bytes; ++j)
+              sum += std::int64_t{codes.rows.row(codes.ids[i])[j]} * codes.query[j];
+            const float product = -0.37f * static_cast<float>(sum);
+            CHECK(ip[i] == product);
+            CHECK(l2[i] == static_cast<float>(codes.ids[i]) + product);
+          }
+        }
+      }
+}
+
+TEST_CASE("projections have the same bits on every instruction set and are near double precision") {
+  for (const std::size_t d : {1, 5, 64, 300})
+    for (const std::size_t n : {16, 64, 128, 144, 256}) {
+      const auto x = values(d, 1), columns = values(d * n, 2);
+      const auto tables = kernels::available_tables();
+      std::vector<float> first(n, 0.5f);
+      tables[0]->project(x.data(), d, columns.data(), n, first.data());
+      for (const kernels::KernelTable* table : tables) {
+        std::vector<float> out(n, 0.5f);
+        table->project(x.data(), d, columns.data(), n, out.data());
+        CHECK(out == first);
+      }
+      for (std::size_t c = 0; c < n; ++c) {
+        double sum = 0.5;
+        for (std::size_t j = 0; j < d; ++j) sum += double{x[j]} * double{columns[j * n + c]};
+        CHECK(std::abs(first[c] - sum) < 1e-4);
+      }
+    }
+}
+
+TEST_CASE("a subspace holds nearly all the variance that so many dimensions can hold") {
+  // Independent coordinates whose deviations fall as 1 / (1 + j).
+  constexpr std::size_t kRows = 2000, kDim = 80, kColumns = 16;
+  auto data = values(kRows * kDim, 3);
+  for (std::size_t i = 0; i < kRows; ++i)
+    for (std::size_t j = 0; j < kDim; ++j) data[i * kDim + j] /= static_cast<float>(1 + j);
+  const auto basis = principal_subspace({data.data(), kRows, kDim}, kColumns, 1);
+  double best = 0, held = 0;
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < kColumns; ++j) best += std::pow(data[i * kDim + j], 2);
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      double sum = 0;
+      for (std::size_t j = 0; j < kDim; ++j)
+        sum += double{data[i * kDim + j]} * double{basis[j * kColumns + c]};
+      held += sum * sum;
+    }
+  }
+  CHECK(held > 0.98 * best);
+  for (std::size_t a = 0; a < kColumns; ++a)
+    for (std::size_t b = 0; b <= a; ++b) {
+      double sum = 0;
+      for (std::size_t j = 0; j < kDim; ++j)
+        sum += double{basis[j * kColumns + a]} * double{basis[j * kColumns + b]};
+      CHECK(std::abs(sum - (a == b)) < 1e-5);
+    }
+  const auto again = principal_subspace({data.data(), kRows, kDim}, kColumns, 3);
+  CHECK(std::memcmp(again.data(), basis.data(), kDim * kColumns * sizeof(float)) == 0);
+}
+
+TEST_CASE("distances of codes are within the step of the true ones, outliers and constants included") {
+  constexpr std::size_t kRows = 3000, kDim = 40;
+  auto data = values(kRows * kDim, 4);
+  for (std::size_t i = 0; i < kRows; ++i) data[i * kDim + 7] = 3.5f;  // varies nowhere
+  data[11 * kDim + 5] = 1e6f;
+  const MatrixView<const float> rows{data.data(), kRows, kDim};
+  const ScalarQuantizer quantizer = train_scalar_quantizer(rows, Metric::kL2, Codec::kSq8, 1);
+  REQUIRE(quantizer.code_dim == kDim);
+  CHECK(quantizer.step < 0.02f);  // the outlier did not stretch it
+  BlockRows<std::uint8_t> codes(quantizer.stride());
+  codes.resize(kRows);
+  ScalarQuantizer::Scratch scratch(quantizer);
+  for (std::size_t i = 0; i < kRows; ++i) quantizer.encode(rows.row(i), scratch, codes.row(i));
+  const auto& l2 = kernels::active_table().l2;
+  std::vector<std::uint32_t> ids(kRows);
+  std::iota(ids.begin(), ids.end(), 0u);
+  std::vector<float> coded(kRows);
+  l2.code_ids(quantizer.encode_query(rows.row(0), scratch),
+              {codes.blocks(), codes.shift(), codes.mask(), codes.stride()}, ids.data(), kRows, coded.data());
+  // Coded distances leave out a constant, the same for all rows.
+  const float shift = coded[0];
+  for (std::size_t i = 1; i < kRows; ++i) {
+    const float exact = l2.canonical(rows.row(0), rows.row(i), kDim);
+    if (i == 11)
+      CHECK(coded[i] - shift < exact);
+    else
+      CHECK(std::abs(coded[i] - shift - exact) < 0.5f);
+  }
+}
+
+TEST_CASE("no codes where they cannot work") {
+  const std::vector<float> zero(20 * 4, 0.0f);
+  auto huge = values(20 * 4, 6);
+  for (float& x : huge) x *= 1e30f;
+  CHECK(train_scalar_quantizer({huge.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({huge.data(), 0, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  CHECK(train_scalar_quantizer({huge.data(), 20, 4}, Metric::kIp, Codec::kF32, 1).empty());
+  auto tiny = values(20 * 4, 5);
+  for (float& x : tiny) x *= 1e-30f;
+  CHECK(train_scalar_quantizer({tiny.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1).empty());
+  const std::vector<float> wide(2 * 70000, 1.0f);
+  CHECK(train_scalar_quantizer({wide.data(), 2, 70000}, Metric::kIp, Codec::kSq8, 1).empty());
+  // Equal points are as near by their codes as by anything.
+  const ScalarQuantizer equal = train_scalar_quantizer({zero.data(), 20, 4}, Metric::kL2, Codec::kSq8, 1);
+  REQUIRE(!equal.empty());
+  ScalarQuantizer::Scratch scratch(equal);
+  std::vector<std::uint8_t> code(equal.stride());
+  const float infinite[4] = {std::numeric_limits<float>::max(), -std::numeric_limits<float>::max(), 0, 1};
+  equal.encode(infinite, scratch, code.data());
+  const auto query = equal.encode_query(infinite, scratch);
+  CHECK(std::isfinite(query.scale));
+}

@@ -1,0 +1,244 @@
+"""Indexes whose searches run on codes: what they find, what they return, and what they are when saved."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import whimbrel as wb
+
+
+def low_rank(n, dim=256, latent=24, seed=0):
+    """Points of a low dimension in a high one, with some noise."""
+    rng = np.random.default_rng(seed)
+    basis = rng.standard_normal((latent, dim)) / np.sqrt(dim)
+    points = rng.standard_normal((n, latent)) @ basis + 0.002 * rng.standard_normal((n, dim))
+    return points.astype(np.float32)
+
+
+def recall(found, truth):
+    return np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)]) / truth.shape[1]
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize("dim", [3, 60, 64, 100])
+def test_sq8_finds_what_f32_finds(metric, dim):
+    rng = np.random.default_rng(dim)
+    data = rng.standard_normal((3000, dim)).astype(np.float32)
+    queries = rng.standard_normal((100, dim)).astype(np.float32)
+    truth = wb.knn(data, queries, 10, metric).ids
+    plain = wb.HnswIndex.build(data, metric=metric, codec="f32")
+    coded = wb.HnswIndex.build(data, metric=metric, codec="sq8")
+    assert coded.stats.code_dim == dim
+    assert not coded.stats.projected
+    floor = recall(plain.search(queries, 10, ef_search=100).ids, truth) - 0.02
+    assert recall(coded.search(queries, 10, ef_search=100).ids, truth) >= floor
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize("codec", ["sq8", "auto"])
+def test_distances_are_those_of_the_vectors(metric, codec):
+    data = low_rank(9000, dim=192)
+    queries = low_rank(50, dim=192, seed=1)
+    index = wb.HnswIndex.build(data, metric=metric, codec=codec, M=8, ef_construction=60)
+    assert index.stats.code_dim > 0
+    hits = index.search(queries, 10)
+    exact = wb.knn(data, queries, len(data) // 2, metric)
+    for ids, distances, all_ids, all_distances in zip(*hits, *exact, strict=True):
+        known = dict(zip(all_ids.tolist(), all_distances.tolist(), strict=True))
+        for i, d in zip(ids.tolist(), distances.tolist(), strict=True):
+            assert known[i] == d  # bit for bit
+        assert np.all(np.diff(distances) >= 0)
+
+
+def test_auto_projects_data_of_a_low_dimension_and_keeps_recall():
+    data = low_rank(10000)
+    queries = low_rank(200, seed=0)[:200]
+    index = wb.HnswIndex.build(data, codec="auto", M=12, ef_construction=80)
+    assert index.stats.projected
+    assert index.stats.code_dim < 256
+    truth = wb.knn(data, queries, 10).ids
+    assert recall(index.search(queries, 10, ef_search=100).ids, truth) >= 0.97
+
+
+def test_auto_measures_vectors_where_codes_blur_neighborhoods():
+    """Clusters far apart, each a thousand times narrower than one step of a code."""
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((100, 16)) * 1000
+    data = (np.repeat(centers, 100, axis=0) + 1e-3 * rng.standard_normal((10000, 16))).astype(np.float32)
+    index = wb.HnswIndex.build(data, codec="auto", M=8, ef_construction=60)
+    assert index.codec == "auto"
+    assert index.stats.code_dim == 0
+
+
+@pytest.mark.parametrize("codec", ["sq8", "auto"])
+def test_small_indexes_have_no_codes(codec):
+    for n in (0, 1, 2, 1023):
+        data = np.random.default_rng(n).random((n, 5), dtype=np.float32)
+        index = wb.HnswIndex(5, codec=codec, M=4)
+        index.add(data)
+        assert index.codec == codec
+        assert index.stats.code_dim == 0
+        hits = index.search(np.zeros(5, np.float32), 3)
+        assert np.count_nonzero(hits.ids >= 0) == min(n, 3)
+        again = wb.HnswIndex.loads(index.dumps())
+        assert again.codec == codec
+        assert again.dumps() == index.dumps()
+
+
+def test_codes_are_learned_at_1024_vectors_and_again_at_four_times_that():
+    data = np.random.default_rng(0).standard_normal((5000, 20)).astype(np.float32)
+    index = wb.HnswIndex(20, codec="sq8", M=6, ef_construction=40)
+    index.add(data[:1000])
+    assert index.stats.code_dim == 0
+    index.add(data[1000:1100])
+    assert index.stats.code_dim == 20
+    index.add(data[1100:4000] * 100)  # far outside of what was learned
+    index.add(data[4000:] * 100)
+    assert len(index) == 5000
+    everything = np.concatenate([data[:1100], data[1100:] * 100])
+    queries = everything[1100::50]
+    truth = wb.knn(everything, queries, 5).ids
+    assert recall(index.search(queries, 5, ef_search=200).ids, truth) >= 0.95
+
+
+def test_codes_may_change_their_form_between_searches():
+    rng = np.random.default_rng(0)
+    index = wb.HnswIndex(192, codec="auto", M=8, ef_construction=30)
+    flat, full = low_rank(8192, dim=192), 0.1 * rng.standard_normal((3 * 8192, 192)).astype(np.float32)
+    index.add(flat)
+    assert index.stats.projected
+    hits = index.search(flat[:50], 1, ef_search=200, threads=1)
+    assert np.mean(hits.ids[:, 0] == np.arange(50)) > 0.9
+    index.add(full)
+    assert not index.stats.projected
+    hits = index.search(flat[:50], 5, threads=1)
+    fresh = wb.HnswIndex.loads(index.dumps()).search(flat[:50], 5, threads=1)
+    np.testing.assert_array_equal(hits.ids, fresh.ids)
+
+
+def test_a_failed_add_leaves_codes_as_they_were():
+    data = np.random.default_rng(0).standard_normal((6000, 20)).astype(np.float32)
+    index = wb.HnswIndex.build(data[:1200], codec="sq8", M=6, ef_construction=40)
+    before = index.dumps()
+    with pytest.raises(ValueError, match="ids"):
+        index.add(data[1200:], ids=np.zeros(4800, np.int64))
+    with pytest.raises(wb.CancelledError):
+        index.add(data[1200:], progress=lambda done, total: False)
+    assert index.dumps() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_queries_and_rows_must_be_finite(value):
+    data = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
+    index = wb.HnswIndex.build(data, codec="sq8", M=4, ef_construction=20)
+    bad = data[:2].copy()
+    bad[1, 3] = value
+    with pytest.raises(ValueError, match="row 1"):
+        index.search(bad)
+    with pytest.raises(ValueError, match="row 1"):
+        index.add(bad)
+
+
+def test_queries_of_any_size_are_answered():
+    data = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
+    for metric in ("l2", "ip", "cosine"):
+        index = wb.HnswIndex.build(data, metric=metric, codec="sq8", M=4, ef_construction=20)
+        for scale in (0, 1e-38, 1e-20, 1e20, 3e38):
+            hits = index.search(np.full(8, scale, np.float32), 3)
+            assert hits.ids.shape == (3,)
+            assert len(set(hits.ids[hits.ids >= 0])) == np.count_nonzero(hits.ids >= 0)
+
+
+def test_outliers_keep_their_place():
+    """One value in a thousand a thousand times as large: they are far from the rest, and near themselves."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((4000, 32)).astype(np.float32)
+    data[::1000] *= 1000
+    index = wb.HnswIndex.build(data, codec="sq8", M=12, ef_construction=100)
+    queries = data[1:200]
+    truth = wb.knn(data, queries, 10).ids
+    assert recall(index.search(queries, 10, ef_search=120).ids, truth) >= 0.97
+    assert index.search(data[2000], 1, ef_search=200).ids[0] == 2000
+
+
+def test_equal_points_are_all_found():
+    data = np.ones((1500, 12), np.float32)
+    index = wb.HnswIndex.build(data, codec="sq8", M=4, ef_construction=40)
+    hits = index.search(data[0], 20)
+    assert np.all(hits.distances == 0)
+    assert len(set(hits.ids.tolist())) == 20
+
+
+def test_unknown_codecs_are_named():
+    with pytest.raises(ValueError, match="codec: expected 'f32', 'sq8' or 'auto', got 'sq16'"):
+        wb.HnswIndex(4, codec="sq16")
+
+
+def test_memory_counts_codes():
+    data = np.random.default_rng(0).standard_normal((2048, 100)).astype(np.float32)
+    plain, coded = (wb.HnswIndex.build(data, codec=c, M=4, ef_construction=20) for c in ("f32", "sq8"))
+    assert coded.memory_usage() - plain.memory_usage() == 2048 * 128 + 2 * 100 * 4
+
+
+@pytest.mark.parametrize("codec", ["sq8", "auto"])
+def test_bytes_do_not_depend_on_threads(codec):
+    data = low_rank(8500, dim=256)
+    one, two, seven = (
+        wb.HnswIndex.build(data, codec=codec, M=4, ef_construction=20, threads=t).dumps() for t in (1, 2, 7)
+    )
+    assert one == two == seven
+
+
+PROGRAM = """
+import hashlib, sys, numpy as np, whimbrel as wb
+rng = np.random.default_rng(0)
+basis = rng.standard_normal((20, 256))
+data = (rng.standard_normal((8200, 20)) @ basis + 0.05 * rng.standard_normal((8200, 256))).astype(np.float32)
+index = wb.HnswIndex.build(data, codec="auto", M=4, ef_construction=10)
+assert index.stats.projected
+file = index.dumps()
+for tag in (b"CODC", b"CODV", b"CODE"):
+    row = file.index(tag, 64)
+    print(file[row + 24 : row + 32].hex())  # the checksum of the section
+"""
+
+
+def test_codes_do_not_depend_on_the_instruction_set(isa, run_python):
+    assert run_python(PROGRAM, isa=isa) == run_python(PROGRAM)
+
+
+@pytest.fixture(scope="module")
+def saved():
+    data = np.random.default_rng(0).random((1024, 3), dtype=np.float32)
+    return wb.HnswIndex.build(data, M=2, ef_construction=10, codec="sq8").dumps()
+
+
+def test_a_file_keeps_its_codes(saved):
+    index = wb.HnswIndex.loads(saved)
+    assert index.codec == "sq8"
+    assert index.stats.code_dim == 3
+    assert index.dumps() == saved
+
+
+def test_files_with_codes_of_every_released_version_are_read():
+    path = Path(__file__).parents[1] / "data" / "codes_v1.whb"
+    index = wb.HnswIndex.load(path)
+    assert (len(index), index.dim, index.codec, index.stats.code_dim) == (1024, 4, "sq8", 4)
+    assert index.dumps() == path.read_bytes()
+    half = np.random.default_rng(1).integers(-8, 8, (512, 4)).astype(np.float32)
+    data = np.concatenate([half, -half])
+    np.testing.assert_array_equal(index.get_vectors(np.arange(1024)), data)
+    found, truth = index.search(data, 5, ef_search=500), wb.knn(data, data, 5)
+    assert recall(found.ids, truth.ids) > 0.9
+
+
+def test_damaged_codes_are_found(saved):
+    rng = np.random.default_rng(0)
+    for position in [*range(64, 512), *rng.integers(512, len(saved), 500)]:
+        damaged = bytearray(saved)
+        damaged[position] ^= 1 << position % 8
+        with pytest.raises(wb.FormatError):
+            wb.HnswIndex.loads(damaged)
+    for size in rng.integers(0, len(saved), 100):
+        with pytest.raises(wb.FormatError):
+            wb.HnswIndex.loads(saved[:size])
