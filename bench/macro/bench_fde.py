@@ -10,13 +10,12 @@ documents as it can do in reasonable time.
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Sequence
 
 from bench import harness, results, token_sets
 from bench.machine import Row
-from bench.macro import token_bench
-from bench.macro.fde_peers import CANDIDATES, ENTRIES, PRODUCT, K
+from bench.macro import matrix_product, token_bench
+from bench.macro.fde_peers import CANDIDATES, ENTRIES, K
 from bench.macro.race import by_threads, race, rates, ratios
 
 NAMES = ("k_sim", "r_reps", "d_proj")
@@ -40,14 +39,14 @@ def tables(rows: Sequence[Row]) -> str:
     for setting in SETTINGS:
         mine = [row for row in rows if tuple(map(row.get, NAMES)) == setting]
         for threads, here in by_threads(mine, "fde").items():
-            product = here.pop(PRODUCT, None)
+            product = here.pop(matrix_product.NAME, None)
             own = here.get("whimbrel")
             body = [
                 [
                     name,
                     results.with_range(rates(row)),
                     None if own is None else ratios(own, row),
-                    _share(row, product, setting),
+                    matrix_product.share(row, _operations(row, setting), product),
                     results.number(row["recall"], 3),
                 ]
                 for name, row in here.items()
@@ -55,21 +54,17 @@ def tables(rows: Sequence[Row]) -> str:
             size = next(iter(here.values()))
             title = f"{size['documents']:,} documents, {size['tokens']:,} tokens, "
             title += ", ".join(f"{name} {value}" for name, value in zip(NAMES, setting, strict=True))
-            title += f", threads: {threads}"
-            if product is not None:
-                title += f"; sgemm {statistics.median(rates(product)) / 1e9:,.0f} GFLOP/s"
+            title += f", threads: {threads}{matrix_product.speed(product)}"
             parts.append(f"{title}\n\n{results.table(header, body)}")
     return "\n\n".join(parts)
 
 
-def _share(row: Row, product: Row | None, setting: tuple[int, int, int]) -> str | None:
-    if product is None:
-        return None
+def _operations(row: Row, setting: tuple[int, int, int]) -> float:
+    """Of a document: signs and sums of each repetition, per token."""
     k_sim, r_reps, d_proj = setting
     per_token = r_reps * (2 * row["dim"] * k_sim + row["dim"] + d_proj)
-    operations = per_token * row["tokens"] / row["documents"]
-    share = [operations * a / b for a, b in zip(rates(row), rates(product), strict=True)]
-    return f"{statistics.median(share):.1%}"
+    operations: float = per_token * row["tokens"] / row["documents"]
+    return operations
 
 
 def run(argv: Sequence[str] | None = None) -> None:

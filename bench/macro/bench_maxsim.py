@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from bench import harness, results, token_sets
 from bench.machine import Row
-from bench.macro import token_bench
+from bench.macro import matrix_product, token_bench
 from bench.macro.maxsim_peers import ENTRIES, USES, K, used
 from bench.macro.race import by_threads, race, rates, ratios
 
@@ -31,19 +31,29 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
 def tables(rows: Sequence[Row]) -> str:
     """One table per use and number of threads."""
     parts = []
-    header = ["by", "pairs/s", "GFLOP/s", "whimbrel is faster by", "largest error", f"recall@{K}"]
+    header = [
+        "by",
+        "pairs/s",
+        "GFLOP/s",
+        "whimbrel is faster by",
+        "share of sgemm",
+        "largest error",
+        f"recall@{K}",
+    ]
     for use in USES:
         mine = [row for row in rows if row.get("use") == use]
         for threads, here in by_threads(mine, "maxsim").items():
+            product = here.pop(matrix_product.NAME, None)
             size = next(iter(here.values()))
             title = f"{use} ({size['query_tokens']:,} tokens) with {size['documents']:,} documents "
             title += f"({size['tokens']:,} tokens), d {size['dim']}, threads: {threads}"
-            body = [_line(name, row, here.get("whimbrel")) for name, row in here.items()]
+            title += matrix_product.speed(product)
+            body = [_line(name, row, here.get("whimbrel"), product) for name, row in here.items()]
             parts.append(f"{title}\n\n{results.table(header, body)}")
     return "\n\n".join(parts)
 
 
-def _line(name: str, row: Row, own: Row | None) -> list[object]:
+def _line(name: str, row: Row, own: Row | None, product: Row | None) -> list[object]:
     products = row["query_tokens"] * row["tokens"]
     per_pair = 2 * row["dim"] * products / row["queries"] / row["documents"]
     return [
@@ -51,7 +61,8 @@ def _line(name: str, row: Row, own: Row | None) -> list[object]:
         results.with_range(rates(row)),
         results.with_range([per_pair * rate / 1e9 for rate in rates(row)], 1),
         None if own is None else ratios(own, row),
-        None if row["error"] is None else f"{row['error']:.1e}",
+        matrix_product.share(row, per_pair, product),
+        f"{row['error']:.1e}",
         results.number(row["recall"], 4),
     ]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bench import neighbors, token_sets
 from bench.dataset import Float32
 from bench.machine import Row
+from bench.macro import matrix_product
 from bench.macro.race import Contestant, Entry
 
 K, CANDIDATES = 10, 100
@@ -161,28 +162,10 @@ class NumpyFde(FdePeer):
         return out.ravel()
 
 
-class Product(Contestant):
-    """The rate of NumPy's matrix product: what arithmetic allows. Its items are floating-point operations."""
-
-    package = "numpy"
-    SIZE = 2048
-
-    def __init__(self, *arguments: object) -> None:
-        self.threads = int(str(arguments[-1]))
-        self.matrix = np.random.default_rng(1).random((self.SIZE, self.SIZE), dtype=np.float32)
-
-    def work(self) -> object:
-        return self.matrix @ self.matrix
-
-    def facts(self) -> Row:
-        return {"items": 2 * self.SIZE**3, "recall": None}
-
-
-PRODUCT = "numpy sgemm"
 ENTRIES = {
     "whimbrel": Entry(Whimbrel),
     "fastembed": Entry(Fastembed),
     "muvera-python": Entry(MuveraPython),
     "numpy": Entry(NumpyFde),
-    PRODUCT: Entry(Product),
+    matrix_product.NAME: Entry(matrix_product.Product),
 }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench import neighbors, token_sets
 from bench.machine import Row
+from bench.macro import matrix_product
 from bench.macro.race import Contestant, Entry
 from bench.token_sets import TokenSet
 
@@ -148,18 +149,6 @@ class NumpyMaxSim(MaxSimPeer):
         )
 
 
-class NumpyProduct(MaxSimPeer):
-    """The products alone, query by query: what the maxima come on top of."""
-
-    package = "numpy"
-
-    def work(self) -> NDArray[Any]:
-        return np.stack([(query @ self.data.tokens.T)[0, :1] for query in self.queries])
-
-    def facts(self) -> Row:
-        return {"items": len(self.queries) * (len(self.data.offsets) - 1), "error": None, "recall": None}
-
-
 ENTRIES = {
     "whimbrel": Entry(Whimbrel),
     "whimbrel, store f32": Entry(WhimbrelStore),
@@ -168,5 +157,5 @@ ENTRIES = {
     "maxsim-cpu": Entry(MaxsimCpu),
     "numkong": Entry(Numkong),
     "numpy": Entry(NumpyMaxSim),
-    "numpy sgemm": Entry(NumpyProduct),
+    matrix_product.NAME: Entry(matrix_product.Product),
 }
