@@ -1,6 +1,7 @@
 """Ways to candidates for exact MaxSim: how many are needed, what the ranking is worth, what an index costs.
 
-Three tables on judged queries (half of them; the other half is a sample for LEMUR to be fitted on):
+Three tables on judged queries: half of them, the other half being a sample for LEMUR to be fitted on, or all if
+there are fewer than 20.
 
 - candidates needed so that they hold 80, 90 and 95 % of the true best 1 and 10 documents, when documents are
   sorted by exact inner products of encodings. The single-vector heuristic (SV) takes documents of the nearest
@@ -93,15 +94,13 @@ def run(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of the real sets")
+    parser.add_argument("--dataset", choices=judged_sets.NAMES, default="nfcorpus")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", choices=("quality", "index"), help="default: all tables")
     args = parser.parse_args(argv)
     import whimbrel as wb
 
-    loaded = judged_sets.load(args.data)
-    half = np.arange(len(loaded.queries[1]) - 1)
-    sample, queries = (judged_sets.part(loaded.queries, half[start::2]) for start in (0, 1))
-    sets = loaded._replace(grades=loaded.grades[1::2])
+    sample, queries, sets = judged_sets.halves(judged_sets.load(args.data, args.dataset))
     exact = wb.maxsim_matrix(queries, sets.documents)
 
     if args.only != "index":
