@@ -1,7 +1,7 @@
 """Ways to candidates for exact MaxSim: how many are needed, what the ranking is worth, what an index costs.
 
-Three tables on judged queries: half of them, the other half being a sample for LEMUR to be fitted on, or all if
-there are fewer than 20.
+Three tables on judged queries (half of them, the other half being a sample to fit LEMUR on; or all of them, if
+there are fewer than 20):
 
 - candidates needed so that they hold 80, 90 and 95 % of the true best 1 and 10 documents, when documents are
   sorted by exact inner products of encodings. The single-vector heuristic (SV) takes documents of the nearest
