@@ -1,7 +1,7 @@
 """Ways to candidates for exact MaxSim: how many are needed, what the ranking is worth, what an index costs.
 
-Three tables on judged queries (half of them, the other half being a sample to fit LEMUR on; or all of them, if
-there are fewer than 20):
+Three tables on judged queries. LEMUR may be fitted on half of them, then the other half is tested; of fewer than
+20 all are tested.
 
 - candidates needed so that they hold 80, 90 and 95 % of the true best 1 and 10 documents, when documents are
   sorted by exact inner products of encodings. The single-vector heuristic (SV) takes documents of the nearest
@@ -49,7 +49,7 @@ def milliseconds(call: Callable[[Float32], object], queries: Sets, repetitions: 
 
 
 def index_costs(
-    sets: JudgedSets, queries: Sets, exact: Float32, encoder: Any, name: str, repetitions: int
+    sets: JudgedSets, queries: Sets, exact: Float32, encoder: Any, name: str, args: argparse.Namespace
 ) -> list[list[object]]:
     """Rows of the third table: the graph over encodings, then over codes."""
     import whimbrel as wb
@@ -67,10 +67,10 @@ def index_costs(
             start = time.perf_counter()
             index.compress()
             built = time.perf_counter() - start
-        tuned = index.tune(queries, 0.95)
+        tuned = index.tune(queries, args.recall)
         found = index.search(queries, K, threads=1).ids
-        taken = milliseconds(lambda q: index.search(q, K, threads=1), queries, repetitions)
-        encoding = milliseconds(lambda q: encoder.encode_queries([q], threads=1), queries, repetitions)
+        taken = milliseconds(lambda q: index.search(q, K, threads=1), queries, args.repetitions)
+        encoding = milliseconds(lambda q: encoder.encode_queries([q], threads=1), queries, args.repetitions)
         rows.append(
             [
                 f"{name}{', codes' if codes else ''}",
@@ -96,6 +96,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the real sets")
     parser.add_argument("--dataset", choices=judged_sets.NAMES, default="nfcorpus")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--recall", type=float, default=0.95, help="that indexes are tuned to")
     parser.add_argument("--only", choices=("quality", "index"), help="default: all tables")
     args = parser.parse_args(argv)
     import whimbrel as wb
@@ -125,9 +126,9 @@ def run(argv: Sequence[str] | None = None) -> None:
         ]
         for name, encoder in chosen:
             harness.log(name)
-            rows += index_costs(sets, queries, exact, encoder, name, args.repetitions)
+            rows += index_costs(sets, queries, exact, encoder, name, args)
         header = [
-            "index, tuned to 95 % of the top 10",
+            f"index, tuned to {args.recall:.0%} of the top 10",
             "KiB/document",
             "build or compress, s",
             "process grew by, MiB (index)",
