@@ -1,7 +1,7 @@
 """Ways to candidates for exact MaxSim: how many are needed, what the ranking is worth, what an index costs.
 
-Three tables on judged queries. LEMUR may be fitted on half of them, then the other half is tested; of fewer than
-20 all are tested.
+Three tables on judged queries. LEMUR may be fitted on half of them, and the other half is tested; of fewer
+than 20 all are tested.
 
 - candidates needed so that they hold 80, 90 and 95 % of the true best 1 and 10 documents, when documents are
   sorted by exact inner products of encodings. The single-vector heuristic (SV) takes documents of the nearest
