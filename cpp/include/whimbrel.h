@@ -36,8 +36,10 @@ typedef enum wb_status {
   WB_OUT_OF_MEMORY = 4,
   WB_IO_ERROR = 5,     /* a file or a callback failed to read or write */
   WB_FORMAT_ERROR = 6, /* not a whimbrel file, damaged, or of an unknown version */
-  WB_CANCELLED = 7,    /* the progress callback asked for it; nothing has changed */
-  WB_INTERNAL_ERROR = 8
+  WB_CANCELLED = 7,    /* a callback asked for it; nothing has changed */
+  WB_INTERNAL_ERROR = 8,
+  WB_DEADLINE_EXCEEDED = 9, /* as if cancelled: wb_hooks.timeout */
+  WB_MEMORY_LIMIT = 10      /* as if out of memory: wb_hooks.memory */
 } wb_status;
 
 /* What the last failed call of this thread said; "" if none failed. Valid until the thread's next failure. */
@@ -69,11 +71,49 @@ typedef struct wb_run {
   void* context;
 } wb_run;
 
+/* Up to `size` bytes to `data`; returns how many, 0 at the end. More than `size`: reading failed. */
+typedef size_t (*wb_read)(void* context, void* data, size_t size);
+/* Not 0: writing failed. Called with pieces of a file, in order. */
+typedef int (*wb_write)(void* context, const void* data, size_t size);
+
 typedef enum wb_metric {
   WB_L2 = 0,    /* squared Euclidean distance */
   WB_IP = 1,    /* minus the inner product */
   WB_COSINE = 2 /* 1 - cosine of the angle */
 } wb_metric;
+
+/* ---- Hooks of an engine: its threads, its limits, its log ---- */
+
+/* Where the large arrays are counted that calls allocate while it is in use: of indexes and of work under
+ * way. */
+typedef struct wb_memory wb_memory;
+/* More than `limit` bytes are never counted at a time: what would need more is WB_MEMORY_LIMIT. */
+WHIMBREL_API wb_status wb_memory_create(size_t limit, wb_memory** memory);
+/* At any time once no thread uses it; what is counted on it lives on. */
+WHIMBREL_API void wb_memory_free(wb_memory* memory);
+WHIMBREL_API wb_status wb_memory_used(const wb_memory* memory, size_t* bytes);
+
+/* Callbacks must not call what the call under way is about. Null ones are not called. */
+typedef struct wb_hooks {
+  size_t struct_size;
+  /* Have task(argument) called once, by another thread, some time; not 0: refused, it must not be called.
+   * The calling thread works too and waits only for tasks that have begun; one that comes late returns at
+   * once. So a pool may call the library from its own threads. Null: threads of the library. */
+  int (*submit)(void* context, void (*task)(void* argument), void* argument);
+  void* submit_context;
+  size_t concurrency; /* threads that one call may use, the calling one included. 0: as many as processors */
+  /* Not 0: the call ends with WB_CANCELLED. Asked often, by all threads that work for it. */
+  int (*stop)(void* context);
+  void* stop_context;
+  double timeout; /* seconds that one call may take. 0: any number */
+  wb_memory* memory;
+  /* A line of text, rarely: how a build went, a slower way that had to be gone. */
+  void (*log)(void* context, const char* line);
+  void* log_context;
+} wb_hooks;
+
+/* Hooks for all later calls of this thread; null: none. The struct is copied. */
+WHIMBREL_API wb_status wb_use_hooks(const wb_hooks* hooks);
 
 /* ---- Exact neighbors, intrinsic dimensionality, order ---- */
 
@@ -133,11 +173,6 @@ WHIMBREL_API wb_status wb_hnsw_ids(const wb_hnsw* index, int64_t* ids);
 /* The vectors of n ids, (n, dim), as stored (cosine: normalized). */
 WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n,
                                            float* vectors);
-
-/* Not 0: writing failed. Called with pieces of the file, in order. */
-typedef int (*wb_write)(void* context, const void* data, size_t size);
-/* Up to `size` bytes to `data`; returns how many, 0 at the end. More than `size`: reading failed. */
-typedef size_t (*wb_read)(void* context, void* data, size_t size);
 
 /* The file is complete or, on an error, as it was. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
@@ -229,6 +264,86 @@ WHIMBREL_API wb_status wb_multi_vector_size(const wb_multi_vector* index, size_t
 WHIMBREL_API wb_status wb_multi_vector_save(const wb_multi_vector* index, const char* path);
 /* mmap not 0: tokens stay in the file, which must not change while the index lives. */
 WHIMBREL_API wb_status wb_multi_vector_load(const char* path, int mmap, wb_multi_vector** index);
+WHIMBREL_API wb_status wb_multi_vector_write(const wb_multi_vector* index, wb_write write, void* context);
+WHIMBREL_API wb_status wb_multi_vector_read(wb_read read, void* context, wb_multi_vector** index);
+/* From a file in memory, at a multiple of 4: tokens stay there, the rest is copied. The bytes must not change
+ * while the index lives. */
+WHIMBREL_API wb_status wb_multi_vector_view(const void* bytes, size_t size, wb_multi_vector** index);
+
+/* ---- Search with an expensive scorer (CUR) ---- */
+
+/* Scores of a scorer for all items, known for some queries, completed for others from the scores of a few. */
+typedef struct wb_cur wb_cur;
+
+typedef enum wb_cur_storage { WB_CUR_F32 = 0, WB_CUR_F16 = 1, WB_CUR_INT8 = 2 } wb_cur_storage;
+
+typedef struct wb_cur_options {
+  size_t struct_size;
+  uint32_t storage;   /* of the features: a wb_cur_storage */
+  uint32_t no_center; /* not 0: do not subtract each item's mean score */
+  uint32_t intercept; /* not 0: a query may score all items higher than others do */
+  uint32_t reserved;  /* 0 */
+  size_t rank;        /* singular directions kept. 0: all */
+} wb_cur_options;
+
+/* anchor_scores: a row per anchor query, a column per item. first_stage: null, or the scores of a cheap first
+ * stage on the same pairs; then every search needs them too. */
+WHIMBREL_API wb_status wb_cur_fit(wb_matrix anchor_scores, const wb_matrix* first_stage,
+                                  const wb_cur_options* options, const wb_run* run, wb_cur** index);
+WHIMBREL_API void wb_cur_free(wb_cur* index);
+/* Items. */
+WHIMBREL_API wb_status wb_cur_size(const wb_cur* index, size_t* size);
+WHIMBREL_API wb_status wb_cur_save(const wb_cur* index, const char* path);
+WHIMBREL_API wb_status wb_cur_load(const char* path, wb_cur** index);
+WHIMBREL_API wb_status wb_cur_write(const wb_cur* index, wb_write write, void* context);
+WHIMBREL_API wb_status wb_cur_read(wb_read read, void* context, wb_cur** index);
+
+/* A search under a budget of scorer calls, driven by the caller, who alone can call the scorer:
+ *   while (wb_cur_search_next_items(search, &items, &n) == WB_OK && n > 0) {
+ *     ... scores[i] = score(items[i]) ...
+ *     wb_cur_search_observe(search, scores, n);
+ *   }
+ *   wb_cur_search_top_k(search, ids, scores);
+ * For one thread at a time. The index must outlive it. */
+typedef struct wb_cur_search wb_cur_search;
+
+typedef enum wb_cur_rule {
+  WB_CUR_TOP_K = 0,      /* a round takes the highest predictions */
+  WB_CUR_SOFTMAX = 1,    /* a sample by exp(prediction / temperature) */
+  WB_CUR_UNCERTAINTY = 2 /* the highest prediction + kappa * standard deviation */
+} wb_cur_rule;
+
+typedef struct wb_cur_search_options {
+  size_t struct_size;
+  size_t k;           /* 10 */
+  size_t budget;      /* scorer calls, never exceeded. 200 */
+  size_t rounds;      /* the budget is spent in so many nearly equal parts. 10 */
+  double split;       /* share of the budget for the rounds; the rest goes to the highest predictions. 1 */
+  double mu;          /* ridge parameter. 0: chosen by leave-one-out */
+  double temperature; /* in units of the scores. 1 */
+  double kappa;       /* 1 */
+  uint64_t seed;
+  size_t threads;    /* 0: all */
+  uint32_t rule;     /* a wb_cur_rule */
+  uint32_t reserved; /* 0 */
+} wb_cur_search_options;
+
+/* start: n_start items to begin with, best first, or null. first_stage: a score for each of the index's
+ * items, or null. */
+WHIMBREL_API wb_status wb_cur_search_create(const wb_cur* index, const wb_cur_search_options* options,
+                                            const int64_t* start, size_t n_start, const float* first_stage,
+                                            wb_cur_search** search);
+WHIMBREL_API void wb_cur_search_free(wb_cur_search* search);
+/* What to score next, none at the end; the same again until their scores were observed. `items` is valid
+ * until the next call with this search. */
+WHIMBREL_API wb_status wb_cur_search_next_items(wb_cur_search* search, const int64_t** items, size_t* n);
+/* The scores of these items, in their order. */
+WHIMBREL_API wb_status wb_cur_search_observe(wb_cur_search* search, const float* scores, size_t n);
+/* Scores observed. */
+WHIMBREL_API wb_status wb_cur_search_calls(const wb_cur_search* search, size_t* calls);
+/* The k best of the scored items by their exact scores, equal scores by number; missing: -1 and -inf. `ids`
+ * and `scores` are (k,). */
+WHIMBREL_API wb_status wb_cur_search_top_k(const wb_cur_search* search, int64_t* ids, float* scores);
 
 #ifdef __cplusplus
 }

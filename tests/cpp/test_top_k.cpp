@@ -11,15 +11,15 @@ using namespace whimbrel;
 namespace {
 
 /// Scores with many ties, in the order of their ids.
-std::vector<Scored> stream(std::size_t n, std::uint64_t seed) {
-  std::vector<Scored> out(n);
+ScoredList stream(std::size_t n, std::uint64_t seed) {
+  ScoredList out(n);
   for (std::size_t i = 0; i < n; ++i)
     out[i] = {static_cast<float>(random_bits(seed, RandomPurpose::kInsertionOrder, i) % 50),
               static_cast<std::uint32_t>(i)};
   return out;
 }
 
-void check_equal(const std::vector<Scored>& got, const std::vector<Scored>& expected) {
+void check_equal(const ScoredList& got, const ScoredList& expected) {
   REQUIRE(got.size() == expected.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
     CHECK(got[i].id == expected[i].id);

@@ -86,11 +86,16 @@ class WHIMBREL_API MultiVectorIndex {
   /// `metadata` is the caller's, and comes back from load().
   /// @throws std::system_error
   void save(const std::string& path, std::span<const char> metadata) const;
+  void save(const ByteSink& sink, std::span<const char> metadata) const;
   struct Loaded;
   /// With `mmap`, tokens stay in the file, which must not change while the index lives; such an index takes
   /// no additions. The whole file is read once to verify it.
   /// @throws FormatError for anything that is not a whole, undamaged index of a known version
   static Loaded load(const std::string& path, bool mmap = false);
+  static Loaded load(const ByteSource& source);
+  /// From a file in memory, whose address is a multiple of 4: as with `mmap`, tokens stay there, and `bytes`
+  /// must outlive the index and not change. Encodings and graph are copied.
+  static Loaded view(std::span<const std::byte> bytes);
 
   struct Impl;
 

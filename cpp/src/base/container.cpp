@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/hooks.hpp"
+
 namespace whimbrel {
 namespace {
 
@@ -61,6 +63,7 @@ std::uint64_t header_checksum(Header header, std::span<const SectionRow> table) 
 void emit_section(const SectionToWrite& section, const ByteSink& sink) {
   std::uint64_t pushed = 0;
   section.emit([&](const void* data, std::size_t size) {
+    check_stop();
     pushed += size;
     sink(data, size);
   });
@@ -209,7 +212,11 @@ void ContainerReader::skip() {
 void ContainerReader::fill(void* out, std::size_t size) {
   auto p = static_cast<unsigned char*>(out);
   while (size > 0) {
+    check_stop();
     const std::size_t n = source_(p, size);
+    if (n > size)
+      throw std::invalid_argument("source: expected at most " + std::to_string(size) + " bytes, got " +
+                                  std::to_string(n));
     if (n == 0) refuse(std::to_string(size) + " more bytes, got the end of the file: it is truncated");
     p += n;
     size -= n;

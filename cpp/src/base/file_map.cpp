@@ -39,11 +39,11 @@ FileMap::FileMap(const std::string& path) {
   const int error = errno;
   ::close(file);
   if (data == MAP_FAILED) fail(path, error);
-  data_ = data;
+  data_ = mapped_ = data;
 }
 
 FileMap::~FileMap() {
-  if (data_ != nullptr) ::munmap(data_, size_);
+  if (mapped_ != nullptr) ::munmap(mapped_, size_);
 }
 
 #else

@@ -1,7 +1,8 @@
-// A file mapped into memory, for reading.
+// A file in memory, for reading: mapped from the disk, or somebody else's bytes.
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 namespace whimbrel {
@@ -11,16 +12,21 @@ class FileMap {
  public:
   /// @throws std::system_error with errno and path
   explicit FileMap(const std::string& path);
+  /// Bytes that must outlive it.
+  explicit FileMap(std::span<const std::byte> borrowed) noexcept
+      : data_(borrowed.data()), size_(borrowed.size()) {}
   ~FileMap();
   FileMap(const FileMap&) = delete;
   FileMap& operator=(const FileMap&) = delete;
 
-  const unsigned char* data() const noexcept { return static_cast<const unsigned char*>(data_); }
+  const std::byte* data() const noexcept { return static_cast<const std::byte*>(data_); }
   std::size_t size() const noexcept { return size_; }
+  std::span<const std::byte> bytes() const noexcept { return {data(), size_}; }
 
  private:
-  void* data_ = nullptr;
+  const void* data_ = nullptr;
   std::size_t size_ = 0;
+  void* mapped_ = nullptr;  // by this object
 };
 
 }  // namespace whimbrel

@@ -1,11 +1,16 @@
 #include "base/memory.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "base/hooks.hpp"
+#include "whimbrel/errors.hpp"
 
 namespace whimbrel {
 
@@ -51,6 +56,49 @@ Pages allocate_pages(std::size_t bytes, [[maybe_unused]] std::size_t huge_bytes)
   Pages pages(std::aligned_alloc(kCacheLine, round_up(std::max<std::size_t>(bytes, 1), kCacheLine)));
   if (!pages) throw std::bad_alloc();
   return pages;
+}
+
+Charge::Charge(std::size_t bytes) : bytes_(bytes) {
+  const Hooks* hooks = current_hooks();
+  if (hooks == nullptr || hooks->memory == nullptr || bytes == 0) return;
+  if (!hooks->memory->reserve(bytes)) throw MemoryLimitExceeded(bytes);
+  account_ = hooks->memory;
+}
+
+void Charges::resize(std::size_t bytes) {
+  std::size_t now = 0;
+  for (const Charge& part : parts_) now += part.bytes();
+  while (now > bytes) {
+    const std::size_t by = std::min(now - bytes, parts_.back().bytes());
+    parts_.back().shrink(by);
+    if (parts_.back().bytes() == 0) parts_.pop_back();
+    now -= by;
+  }
+  if (now == bytes) return;
+  parts_.reserve(parts_.size() + 1);
+  Charge more(bytes - now);
+  if (parts_.empty() || !parts_.back().absorb(more)) parts_.push_back(std::move(more));
+}
+
+namespace {
+
+/// Before the bytes that the caller gets.
+struct alignas(std::max_align_t) CountedHeader {
+  Charge charge;
+};
+
+}  // namespace
+
+void* allocate_counted(std::size_t bytes) {
+  Charge charge(bytes);
+  auto* header = new (::operator new(sizeof(CountedHeader) + bytes)) CountedHeader{std::move(charge)};
+  return header + 1;
+}
+
+void free_counted(void* p, std::size_t bytes) noexcept {
+  auto* header = static_cast<CountedHeader*>(p) - 1;
+  header->~CountedHeader();
+  ::operator delete(header, sizeof(CountedHeader) + bytes);
 }
 
 }  // namespace whimbrel

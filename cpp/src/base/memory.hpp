@@ -1,11 +1,17 @@
-// Rows that never move: storage that grows in blocks, so that a reader's pointer stays valid.
+// Rows that never move: storage that grows in blocks, so that a reader's pointer stays valid. And the account
+// of the caller's hooks, on which these rows and the other arrays that grow with the data are counted.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <new>
+#include <utility>
 #include <vector>
+
+#include "whimbrel/hooks.hpp"
 
 namespace whimbrel {
 
@@ -24,6 +30,72 @@ struct PageDeleter {
 };
 using Pages = std::unique_ptr<void, PageDeleter>;
 Pages allocate_pages(std::size_t bytes, std::size_t huge_bytes);
+
+/// Bytes on the account of the hooks at the time, for as long as this lives; on none without hooks.
+class Charge {
+ public:
+  Charge() = default;
+  /// @throws MemoryLimitExceeded
+  explicit Charge(std::size_t bytes);
+  Charge(Charge&& other) noexcept
+      : account_(other.account_), bytes_(std::exchange(other.bytes_, std::size_t{0})) {}
+  Charge& operator=(Charge&& other) noexcept {
+    std::swap(account_, other.account_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Charge() { shrink(bytes_); }
+
+  std::size_t bytes() const noexcept { return bytes_; }
+  void shrink(std::size_t by) noexcept {
+    if (account_ != nullptr && by > 0) account_->release(by);
+    bytes_ -= by;
+  }
+  /// Take over what is on the same account. False if it is another one.
+  bool absorb(Charge& other) noexcept {
+    if (account_ != other.account_) return false;
+    bytes_ += std::exchange(other.bytes_, std::size_t{0});
+    return true;
+  }
+
+ private:
+  MemoryAccount* account_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// The bytes of what grows and shrinks at its end, maybe at the times of different accounts.
+class Charges {
+ public:
+  /// @throws MemoryLimitExceeded, with nothing changed; never where it shrinks
+  void resize(std::size_t bytes);
+
+ private:
+  std::vector<Charge> parts_;  // oldest first
+};
+
+/// Memory of the heap that is counted.
+void* allocate_counted(std::size_t bytes);
+void free_counted(void* p, std::size_t bytes) noexcept;
+
+template <class T>
+struct CountedAllocator {
+  using value_type = T;
+
+  CountedAllocator() = default;
+  template <class U>
+  CountedAllocator(const CountedAllocator<U>&) noexcept {}
+
+  T* allocate(std::size_t n) {
+    if (n > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) throw std::bad_alloc();
+    return static_cast<T*>(allocate_counted(n * sizeof(T)));
+  }
+  void deallocate(T* p, std::size_t n) noexcept { free_counted(p, n * sizeof(T)); }
+  friend bool operator==(const CountedAllocator&, const CountedAllocator&) noexcept { return true; }
+};
+
+/// For arrays that grow with the data.
+template <class T>
+using CountedVector = std::vector<T, CountedAllocator<T>>;
 
 /// n rows of `stride` elements each. Contents of new rows are unspecified. T is trivial.
 template <class T>
@@ -46,8 +118,34 @@ class BlockRows {
 
   void resize(std::size_t rows) { resize(rows, rows); }
 
-  /// `expected`: how far this will grow in the end, if known; only advice for huge pages.
+  /// `expected`: how far this will grow in the end, if known; only advice for huge pages. If it throws, the
+  /// rows are as they were.
   void resize(std::size_t rows, std::size_t expected) {
+    charges_.resize(rows * stride_ * sizeof(T));
+    try {
+      resize_blocks(rows, expected);
+    } catch (...) {
+      resize_blocks(size_, size_);
+      charges_.resize(bytes());
+      throw;
+    }
+    size_ = rows;
+  }
+
+  /// In use, and what is counted.
+  std::size_t bytes() const noexcept { return size_ * stride_ * sizeof(T); }
+
+  /// fn(first row, number of rows) for each run of rows that is contiguous in memory.
+  template <class Fn>
+  void for_each_run(Fn fn) const {
+    for (std::size_t i = 0; i < size_; i += std::size_t{1} << shift_)
+      fn(row(i), std::min(size_ - i, std::size_t{1} << shift_));
+  }
+
+ private:
+  static constexpr std::size_t kBlockBytes = std::size_t{16} << 20;
+
+  void resize_blocks(std::size_t rows, std::size_t expected) {
     const std::size_t per_block = std::size_t{1} << shift_, block_bytes = per_block * stride_ * sizeof(T);
     const std::size_t n_blocks = (rows + per_block - 1) >> shift_;
     // Rows that come bit by bit will fill the block in the end.
@@ -61,24 +159,12 @@ class BlockRows {
     }
     owners_.resize(n_blocks);
     pointers_.resize(n_blocks);
-    size_ = rows;
   }
-
-  std::size_t bytes() const noexcept { return size_ * stride_ * sizeof(T); }
-
-  /// fn(first row, number of rows) for each run of rows that is contiguous in memory.
-  template <class Fn>
-  void for_each_run(Fn fn) const {
-    for (std::size_t i = 0; i < size_; i += std::size_t{1} << shift_)
-      fn(row(i), std::min(size_ - i, std::size_t{1} << shift_));
-  }
-
- private:
-  static constexpr std::size_t kBlockBytes = std::size_t{16} << 20;
 
   std::size_t stride_;
   std::uint32_t shift_ = 0;
   std::size_t size_ = 0;
+  Charges charges_;
   std::vector<Pages> owners_;
   std::vector<T*> pointers_;
 };
@@ -88,7 +174,8 @@ template <class T>
 class AlignedArray {
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t n) : pages_(allocate_pages(n * sizeof(T), n * sizeof(T))) {
+  explicit AlignedArray(std::size_t n)
+      : charge_(n * sizeof(T)), pages_(allocate_pages(n * sizeof(T), n * sizeof(T))) {
     std::fill_n(data(), n, T{});
   }
   T* data() noexcept { return static_cast<T*>(pages_.get()); }
@@ -97,6 +184,7 @@ class AlignedArray {
   const T& operator[](std::size_t i) const noexcept { return data()[i]; }
 
  private:
+  Charge charge_;
   Pages pages_;
 };
 

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -15,50 +16,130 @@
 #include <unistd.h>
 #endif
 
+#include "base/hooks.hpp"
+
 namespace whimbrel {
 namespace {
 
 /// Nobody has more processors to gain from; a number beyond it is a mistake that must not exhaust the system.
 constexpr std::size_t kMaxThreads = 1024;
 
-/// One parallel_for. Lives on the caller's stack; workers hold it only between join() and leave().
-struct Job {
-  std::size_t n = 0;
-  const std::function<void(std::size_t, std::size_t)>* fn = nullptr;
-  std::atomic<std::size_t> next{0};
-  std::atomic<std::size_t> done{0};
-  std::atomic<bool> stop{false};
+/// One parallel_for. The caller's function and hooks may be gone when a helper comes late, who then looks
+/// only at whether it is closed.
+class Job {
+ public:
+  Job(std::size_t n, std::size_t n_workers, const std::function<void(std::size_t, std::size_t)>& fn)
+      : n_(n), n_workers_(n_workers), fn_(&fn), hooks_(current_hooks()) {}
 
-  std::mutex error_mutex;
-  std::size_t error_item = 0;
-  std::exception_ptr error;
-
-  // Guarded by the pool's mutex.
-  std::size_t next_worker = 1;
-  std::size_t running = 0;
-
+  /// The next item. False if there is none left.
   bool run_one(std::size_t worker) {
-    if (stop.load(std::memory_order_relaxed)) return false;
-    const std::size_t item = next.fetch_add(1, std::memory_order_relaxed);
-    if (item >= n) return false;
+    if (stop_.load(std::memory_order_relaxed)) return false;
+    const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
+    if (item >= n_) return false;
     try {
-      (*fn)(item, worker);
+      check_stop();
+      (*fn_)(item, worker);
     } catch (...) {
-      const std::lock_guard lock(error_mutex);
-      if (!error || item < error_item) {
-        error = std::current_exception();
-        error_item = item;
+      const std::lock_guard lock(mutex_);
+      if (!error_ || item < error_item_) {
+        error_ = std::current_exception();
+        error_item_ = item;
       }
-      stop.store(true, std::memory_order_relaxed);
+      stop();
     }
-    done.fetch_add(1, std::memory_order_relaxed);
+    done_.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
+
+  /// What a helper does.
+  void help() {
+    std::size_t worker;
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_ || next_worker_ == n_workers_) return;
+      worker = next_worker_++;
+      ++running_;
+    }
+    {
+      const UseHooks scope(hooks_);
+      while (run_one(worker)) {
+      }
+    }
+    // Told under the lock: the caller may be gone once it is released.
+    const std::lock_guard lock(mutex_);
+    --running_;
+    left_.notify_all();
+  }
+
+  /// Let nobody in any more, and wait for the helpers inside.
+  void close(const std::function<void()>& poll) {
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    while (running_ > 0) {
+      left_.wait_for(lock, ProgressMeter::kInterval);
+      if (running_ == 0) break;
+      lock.unlock();
+      poll();
+      lock.lock();
+    }
+  }
+
+  void stop() { stop_.store(true, std::memory_order_relaxed); }
+  std::size_t done() const { return done_.load(std::memory_order_relaxed); }
+  /// Of the lowest item that failed, once all workers left.
+  const std::exception_ptr& error() const { return error_; }
+
+ private:
+  const std::size_t n_, n_workers_;
+  const std::function<void(std::size_t, std::size_t)>* const fn_;
+  const Hooks* const hooks_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::size_t> done_{0};
+  std::atomic<bool> stop_{false};
+
+  std::mutex mutex_;
+  std::condition_variable left_;
+  std::size_t next_worker_ = 1;
+  std::size_t running_ = 0;
+  bool closed_ = false;
+  std::size_t error_item_ = 0;
+  std::exception_ptr error_;
 };
 
+/// What the calling thread does.
+class Driver {
+ public:
+  Driver(Job& job, const std::function<void(std::size_t)>& poll) : job_(job), poll_(poll) {}
+
+  /// `last_call`: before nobody is let in any more.
+  void run(const std::function<void()>& last_call = {}) {
+    while (job_.run_one(0)) poll();
+    if (last_call) last_call();
+    job_.close([this] { poll(); });
+    if (poll_error_) std::rethrow_exception(poll_error_);
+    if (job_.error()) std::rethrow_exception(job_.error());
+  }
+
+ private:
+  void poll() {
+    if (!poll_ || poll_error_) return;
+    try {
+      poll_(job_.done());
+    } catch (...) {
+      poll_error_ = std::current_exception();
+      job_.stop();
+    }
+  }
+
+  Job& job_;
+  const std::function<void(std::size_t)>& poll_;
+  std::exception_ptr poll_error_;
+};
+
+/// Threads of the library's own, for callers who bring none.
 class Pool {
  public:
-  void submit(Job* job, std::size_t helpers) {
+  void submit(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard lock(mutex_);
       for (; n_threads_ < helpers; ++n_threads_) std::thread([this] { work(); }).detach();
@@ -67,18 +148,10 @@ class Pool {
     wake_.notify_all();
   }
 
-  /// Drop the job's places that nobody took, then wait for the workers inside it.
-  void retire(Job* job, const std::function<void()>& poll) {
-    std::unique_lock lock(mutex_);
+  /// Drop the job's places that nobody took.
+  void retire(const std::shared_ptr<Job>& job) {
+    const std::lock_guard lock(mutex_);
     std::erase(queue_, job);
-    while (job->running > 0) {
-      left_.wait_for(lock, ProgressMeter::kInterval);
-      if (poll && job->running > 0) {
-        lock.unlock();
-        poll();
-        lock.lock();
-      }
-    }
   }
 
  private:
@@ -86,22 +159,17 @@ class Pool {
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [this] { return !queue_.empty(); });
-      Job* job = queue_.front();
+      const std::shared_ptr<Job> job = std::move(queue_.front());
       queue_.pop_front();
-      const std::size_t worker = job->next_worker++;
-      ++job->running;
       lock.unlock();
-      while (job->run_one(worker)) {
-      }
+      job->help();
       lock.lock();
-      --job->running;
-      left_.notify_all();
     }
   }
 
   std::mutex mutex_;
-  std::condition_variable wake_, left_;
-  std::deque<Job*> queue_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> queue_;
   std::size_t n_threads_ = 0;
 };
 
@@ -130,7 +198,11 @@ Pool& shared_pool() {
 }  // namespace
 
 std::size_t resolve_threads(std::size_t threads) {
-  if (threads > 0) return std::min(threads, kMaxThreads);
+  const Hooks* hooks = current_hooks();
+  const std::size_t given = hooks != nullptr ? hooks->concurrency : 0;
+  const std::size_t most = given > 0 ? std::min(given, kMaxThreads) : kMaxThreads;
+  if (threads > 0) return std::min(threads, most);
+  if (given > 0) return most;
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<std::size_t>(CPU_COUNT(&set));
@@ -140,29 +212,26 @@ std::size_t resolve_threads(std::size_t threads) {
 
 void parallel_for(std::size_t n, std::size_t threads, const std::function<void(std::size_t, std::size_t)>& fn,
                   const std::function<void(std::size_t)>& poll) {
-  Job job;
-  job.n = n;
-  job.fn = &fn;
-  const std::size_t helpers = n == 0 ? 0 : std::min(resolve_threads(threads), n) - 1;
-  Pool* pool = nullptr;
-  if (helpers > 0) {
-    pool = &shared_pool();
-    pool->submit(&job, helpers);
+  const std::size_t n_workers = n == 0 ? 1 : std::min(resolve_threads(threads), n);
+  if (n_workers == 1) {
+    Job job(n, 1, fn);
+    Driver(job, poll).run();
+    return;
   }
-  std::exception_ptr poll_error;
-  const auto guarded_poll = [&] {
-    if (!poll || poll_error) return;
+  const auto job = std::make_shared<Job>(n, n_workers, fn);
+  const Hooks* hooks = current_hooks();
+  if (hooks != nullptr && hooks->submit) {
     try {
-      poll(job.done.load(std::memory_order_relaxed));
+      for (std::size_t i = 1; i < n_workers; ++i) hooks->submit([job] { job->help(); });
     } catch (...) {
-      poll_error = std::current_exception();
-      job.stop.store(true, std::memory_order_relaxed);
+      // A loop needs no helpers.
     }
-  };
-  while (job.run_one(0)) guarded_poll();
-  if (pool != nullptr) pool->retire(&job, guarded_poll);
-  if (poll_error) std::rethrow_exception(poll_error);
-  if (job.error) std::rethrow_exception(job.error);
+    Driver(*job, poll).run();
+  } else {
+    Pool& pool = shared_pool();
+    pool.submit(job, n_workers - 1);
+    Driver(*job, poll).run([&] { pool.retire(job); });
+  }
 }
 
 }  // namespace whimbrel

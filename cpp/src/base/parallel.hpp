@@ -1,4 +1,4 @@
-// Data-parallel loops on a lazily started, shared pool of threads.
+// Data-parallel loops on the threads of the caller's hooks or, without, on a lazily started, shared pool.
 //
 // No thread exists before the first parallel call. After fork() the child starts a pool of its own.
 #pragma once
@@ -12,7 +12,8 @@
 
 namespace whimbrel {
 
-/// Threads to use for a request: `threads`, at most 1024, or all processors this process may run on for 0.
+/// Threads to use for a request: `threads`, at most 1024, or all processors this process may run on for 0;
+/// not more than the hooks allow.
 std::size_t resolve_threads(std::size_t threads);
 
 /// Tells the caller about progress at most ten times a second. For the calling thread only.
@@ -44,8 +45,8 @@ class ProgressMeter {
 /// processors); worker 0 is the calling thread, and no two running calls have the same worker number.
 ///
 /// `poll(done)`, if given, runs in the calling thread between items and while it waits; if it throws, items
-/// not yet begun are dropped. If fn throws, the exception of the lowest item is rethrown. Both only after all
-/// workers left.
+/// not yet begun are dropped. If fn throws, the exception of the lowest item is rethrown; so is what stops
+/// the call (check_stop), which every item asks first. Both only after all workers left.
 void parallel_for(std::size_t n, std::size_t threads, const std::function<void(std::size_t, std::size_t)>& fn,
                   const std::function<void(std::size_t)>& poll = {});
 

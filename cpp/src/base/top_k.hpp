@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
+#include "base/memory.hpp"
 
 namespace whimbrel {
 
@@ -17,6 +17,8 @@ struct Scored {
     return a.score < b.score || (a.score == b.score && a.id < b.id);
   }
 };
+
+using ScoredList = CountedVector<Scored>;
 
 /// Keeps 2k entries and halves them when full, which costs O(1) per push on average and branches less than a
 /// heap. Everything pushed with a score below bound() is kept or beaten by k others; what was dropped has a
@@ -41,7 +43,7 @@ class TopK {
   }
 
   /// The best k, sorted. Call once, at the end.
-  std::vector<Scored>& finish() {
+  ScoredList& finish() {
     if (entries_.size() > k_) shrink();
     std::sort(entries_.begin(), entries_.end());
     return entries_;
@@ -57,7 +59,7 @@ class TopK {
 
   std::size_t k_;
   float bound_ = std::numeric_limits<float>::infinity();
-  std::vector<Scored> entries_;
+  ScoredList entries_;
 };
 
 }  // namespace whimbrel

@@ -23,8 +23,12 @@ wb_status fail(wb_status status, const char* what) noexcept {
 wb_status status_of_exception() noexcept {
   try {
     throw;
-  } catch (const Cancelled&) {
-    return fail(WB_CANCELLED, "cancelled by the progress callback");
+  } catch (const Cancelled& error) {
+    return fail(WB_CANCELLED, error.what());
+  } catch (const DeadlineExceeded& error) {
+    return fail(WB_DEADLINE_EXCEEDED, error.what());
+  } catch (const MemoryLimitExceeded& error) {
+    return fail(WB_MEMORY_LIMIT, error.what());
   } catch (const CallbackFailed&) {
     return fail(WB_IO_ERROR, "the callback failed");
   } catch (const FormatError& error) {
@@ -54,6 +58,22 @@ Run read_run(const wb_run* options) {
   return {run.threads, [progress = run.progress, context = run.context](std::size_t done, std::size_t total) {
             if (progress(context, done, total) != 0) throw Cancelled();
           }};
+}
+
+ByteSink read_sink(wb_write write, void* context) {
+  if (write == nullptr) throw std::invalid_argument("write: expected a function, got null");
+  return [write, context](const void* data, std::size_t size) {
+    if (write(context, data, size) != 0) throw CallbackFailed();
+  };
+}
+
+ByteSource read_source(wb_read read, void* context) {
+  if (read == nullptr) throw std::invalid_argument("read: expected a function, got null");
+  return [read, context](void* data, std::size_t size) {
+    const std::size_t got = read(context, data, size);
+    if (got > size) throw CallbackFailed();
+    return got;
+  };
 }
 
 std::size_t product(const char* name, std::size_t a, std::size_t b) {

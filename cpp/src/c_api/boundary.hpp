@@ -5,11 +5,14 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 
 #include "whimbrel.h"
+#include "whimbrel/byte_io.hpp"
+#include "whimbrel/hooks.hpp"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -17,10 +20,20 @@
 
 namespace whimbrel::c_api {
 
-/// Thrown by a progress function, to be told from the library's own errors.
-struct Cancelled {};
 /// Thrown by a reading or writing function.
 struct CallbackFailed {};
+
+/// The hooks that this thread has by wb_use_hooks, for one call.
+class CallHooks {
+ public:
+  CallHooks() noexcept;
+  ~CallHooks();
+  CallHooks(const CallHooks&) = delete;
+  CallHooks& operator=(const CallHooks&) = delete;
+
+ private:
+  std::optional<UseHooks> use_;
+};
 
 /// The status of the exception that is being handled; its message goes to wb_error_message().
 wb_status status_of_exception() noexcept;
@@ -29,6 +42,7 @@ wb_status status_of_exception() noexcept;
 template <class Call>
 wb_status guarded(const Call& call) noexcept {
   try {
+    const CallHooks hooks;
     call();
     return WB_OK;
   } catch (...) {
@@ -74,6 +88,9 @@ struct Run {
 };
 
 Run read_run(const wb_run* options);
+
+ByteSink read_sink(wb_write write, void* context);
+ByteSource read_source(wb_read read, void* context);
 
 /// a * b, if that many doubles can be addressed.
 std::size_t product(const char* name, std::size_t a, std::size_t b);

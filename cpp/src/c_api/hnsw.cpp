@@ -102,23 +102,13 @@ wb_status wb_hnsw_load(const char* path, wb_hnsw** index) {
 }
 
 wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context) {
-  return guarded([&] {
-    if (write == nullptr) throw std::invalid_argument("write: expected a function, got null");
-    required("index", index).index.save([&](const void* data, std::size_t size) {
-      if (write(context, data, size) != 0) throw CallbackFailed();
-    });
-  });
+  return guarded([&] { required("index", index).index.save(read_sink(write, context)); });
 }
 
 wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index) {
   return guarded([&] {
-    if (read == nullptr) throw std::invalid_argument("read: expected a function, got null");
     required("index", index);
-    *index = new wb_hnsw{whimbrel::HnswIndex::load([&](void* data, std::size_t size) {
-      const std::size_t got = read(context, data, size);
-      if (got > size) throw CallbackFailed();
-      return got;
-    })};
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(read_source(read, context))};
   });
 }
 

@@ -98,4 +98,25 @@ wb_status wb_multi_vector_load(const char* path, int mmap, wb_multi_vector** ind
   });
 }
 
+wb_status wb_multi_vector_write(const wb_multi_vector* index, wb_write write, void* context) {
+  return guarded([&] { required("index", index).index.save(read_sink(write, context), {}); });
+}
+
+wb_status wb_multi_vector_read(wb_read read, void* context, wb_multi_vector** index) {
+  return guarded([&] {
+    required("index", index);
+    auto loaded = whimbrel::MultiVectorIndex::load(read_source(read, context));
+    *index = new wb_multi_vector{std::move(loaded.index)};
+  });
+}
+
+wb_status wb_multi_vector_view(const void* bytes, size_t size, wb_multi_vector** index) {
+  return guarded([&] {
+    required("index", index);
+    const auto* first = static_cast<const std::byte*>(bytes);
+    auto loaded = whimbrel::MultiVectorIndex::view({required_array("bytes", first, size), size});
+    *index = new wb_multi_vector{std::move(loaded.index)};
+  });
+}
+
 }  // extern "C"

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/hooks.hpp"
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
 #include "cur/first_stage.hpp"
@@ -107,6 +108,7 @@ MatrixXd sample_gram(std::size_t n, std::size_t dim, std::size_t max_items, std:
     std::vector<float> values(dim);
     const std::size_t begin = part * count / kParts, end = (part + 1) * count / kParts;
     for (std::size_t s = begin; s < end; s += kBlockItems) {
+      check_stop();
       const std::size_t size = std::min(kBlockItems, end - s);
       for (std::size_t i = 0; i < size; ++i) {
         row((s + i) * n / count, values.data());
@@ -257,6 +259,7 @@ void CurIndex::add_queries(MatrixView<const float> scores, MatrixView<const floa
   std::vector<float> row(queries), new_mean(1), new_first(1);
   double squares = 0;
   for (std::size_t i = 0; i < n; ++i) {
+    check_stop();
     const bool first = old.has_first_stage();
     if (old.params.center) {
       column_means(scores, i, i + 1, new_mean.data());

@@ -57,7 +57,7 @@ void for_each_query(const CurIndex::Impl& index, std::span<const std::int64_t> i
   }
 }
 
-void write_best(const std::vector<Scored>& best, std::size_t k, std::int64_t* ids, float* out) {
+void write_best(const ScoredList& best, std::size_t k, std::int64_t* ids, float* out) {
   for (std::size_t i = 0; i < k; ++i) {
     ids[i] = i < best.size() ? static_cast<std::int64_t>(best[i].id) : -1;
     out[i] = i < best.size() ? -best[i].score : -std::numeric_limits<float>::infinity();
@@ -172,7 +172,7 @@ void CurIndex::retrieve(std::span<const std::int64_t> item_ids, Scores scores, S
                      write_best(best_items(prior, weights, k, blocked, threads), k, ids + q * k, out + q * k);
                    }
                  });
-  best_items_of_many(*impl_, many, k, blocked, threads, [&](std::size_t q, const std::vector<Scored>& best) {
+  best_items_of_many(*impl_, many, k, blocked, threads, [&](std::size_t q, const ScoredList& best) {
     write_best(best, k, ids + q * k, out + q * k);
   });
 }

@@ -32,7 +32,7 @@ constexpr std::size_t kFewQueries = 3;
 
 class ManyQueries {
  public:
-  using Sink = std::function<void(std::size_t, const std::vector<Scored>&)>;
+  using Sink = std::function<void(std::size_t, const ScoredList&)>;
 
   ManyQueries(const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
               std::span<const std::uint8_t> blocked, std::size_t threads, const Sink& sink)
@@ -185,8 +185,8 @@ class ManyQueries {
     // The least negated score of whatever was proposed at this value or above; NaN if anything overflowed.
     const auto least = [&](float proposal) { return static_cast<double>(proposal) - error - constant; };
 
-    const std::vector<Scored>& proposals = best.finish();
-    std::vector<Scored> found(proposals);
+    const ScoredList& proposals = best.finish();
+    ScoredList found(proposals);
     for (Scored& s : found) {
       float score;
       score_chunk(prior_, weights, s.id, 1, &score);
@@ -217,7 +217,7 @@ class ManyQueries {
 
 void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
                         std::span<const std::uint8_t> blocked, std::size_t threads,
-                        const std::function<void(std::size_t, const std::vector<Scored>&)>& fn) {
+                        const std::function<void(std::size_t, const ScoredList&)>& fn) {
   ManyQueries(index, weights, k, blocked, threads, fn).run();
 }
 

@@ -32,7 +32,7 @@ void for_each_chunk(const ItemFeatures& features, std::size_t threads, const Fn&
 }
 
 /// Best of all workers: each has seen its items by increasing id, so the result is exact in ids too.
-std::vector<Scored> merge(std::vector<TopK>& found) {
+ScoredList merge(std::vector<TopK>& found) {
   for (std::size_t w = 1; w < found.size(); ++w) found[0].merge(found[w]);
   return found[0].finish();
 }
@@ -147,9 +147,9 @@ void score_all(const QueryPrior& prior, const QueryWeights& weights, std::size_t
   });
 }
 
-std::vector<Scored> best_items(const QueryPrior& prior, const QueryWeights& weights, std::size_t k,
-                               std::span<const std::uint8_t> blocked, std::size_t threads,
-                               const Perturbation& perturb) {
+ScoredList best_items(const QueryPrior& prior, const QueryWeights& weights, std::size_t k,
+                      std::span<const std::uint8_t> blocked, std::size_t threads,
+                      const Perturbation& perturb) {
   std::vector<TopK> found(threads, TopK(std::max<std::size_t>(1, std::min(k, prior.index().size()))));
   for_each_chunk(prior.index().features, threads, [&](std::size_t worker, std::size_t first, std::size_t n) {
     float scores[ItemFeatures::kChunkRows];
@@ -160,7 +160,7 @@ std::vector<Scored> best_items(const QueryPrior& prior, const QueryWeights& weig
       if (-scores[i] < best.bound() && blocked[first + i] == 0)
         best.push(-scores[i], static_cast<std::uint32_t>(first + i));
   });
-  std::vector<Scored> best = merge(found);
+  ScoredList best = merge(found);
   best.resize(std::min(k, best.size()));
   return best;
 }

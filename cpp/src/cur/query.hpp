@@ -47,7 +47,7 @@ class QueryPrior {
   double lent_score(std::size_t i) const;
 
   const CurIndex::Impl& index_;
-  std::vector<float> offset_, slope_;
+  CountedVector<float> offset_, slope_;
   Eigen::VectorXd lent_;
   double lent_unit_ = 0, lent_mean_ = 0;
 };
@@ -71,14 +71,14 @@ void score_all(const QueryPrior& prior, const QueryWeights& weights, std::size_t
 using Perturbation = std::function<void(std::size_t first, std::size_t n, float* scores)>;
 
 /// The k best items that are not blocked, best first; `score` of the result is the negated score.
-std::vector<Scored> best_items(const QueryPrior& prior, const QueryWeights& weights, std::size_t k,
-                               std::span<const std::uint8_t> blocked, std::size_t threads,
-                               const Perturbation& perturb = {});
+ScoredList best_items(const QueryPrior& prior, const QueryWeights& weights, std::size_t k,
+                      std::span<const std::uint8_t> blocked, std::size_t threads,
+                      const Perturbation& perturb = {});
 
 /// The same, bit for bit, for many queries whose prior is the index alone, by matrix products. fn(query,
 /// best) is called once for each, from any thread.
 void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
                         std::span<const std::uint8_t> blocked, std::size_t threads,
-                        const std::function<void(std::size_t, const std::vector<Scored>&)>& fn);
+                        const std::function<void(std::size_t, const ScoredList&)>& fn);
 
 }  // namespace whimbrel

@@ -82,7 +82,7 @@ struct CurSearch::Impl {
         params(p),
         prior(index_, first_stage),
         regression(prior.dim(), index_.scale),
-        blocked(index_.removed),
+        blocked(index_.removed.begin(), index_.removed.end()),
         changes(index_.changes),
         threads(resolve_threads(p.threads)) {}
 
@@ -90,7 +90,7 @@ struct CurSearch::Impl {
   CurSearchParams params;
   QueryPrior prior;
   Regression regression;
-  std::vector<std::uint8_t> blocked;  // removed or scored
+  CountedVector<std::uint8_t> blocked;  // removed or scored
   std::uint64_t changes;
   std::size_t threads;
 
@@ -121,7 +121,7 @@ struct CurSearch::Impl {
 
   std::vector<std::int64_t> first_items(std::size_t count) {
     std::vector<std::int64_t> chosen;
-    std::vector<std::uint8_t> taken = blocked;
+    CountedVector<std::uint8_t> taken = blocked;
     const auto take = [&](std::int64_t id) {
       if (chosen.size() == count || taken[static_cast<std::size_t>(id)] != 0) return;
       taken[static_cast<std::size_t>(id)] = 1;
@@ -142,7 +142,7 @@ struct CurSearch::Impl {
       return chosen;
     }
     // Random items: those of the smallest keys.
-    std::vector<std::pair<std::uint64_t, std::int64_t>> keys;
+    CountedVector<std::pair<std::uint64_t, std::int64_t>> keys;
     for (std::size_t i = 0; i < index.size(); ++i)
       if (taken[i] == 0)
         keys.emplace_back(random_bits(params.seed, RandomPurpose::kCurStart, i),
@@ -156,7 +156,7 @@ struct CurSearch::Impl {
   /// The rule of the rounds; what comes after them (`last`) is always the top.
   std::vector<std::int64_t> choose(std::size_t count, bool last, std::span<const std::int64_t> candidates) {
     const QueryWeights weights(prior, fit());
-    std::vector<Scored> best;
+    ScoredList best;
     if (!candidates.empty() && by_predictions(last)) best = best_candidates(weights, candidates, count);
     if (best.size() == count) {
       // enough of them
@@ -191,9 +191,9 @@ struct CurSearch::Impl {
   bool last() const noexcept { return plan.split && round + 1 == plan.sizes.size(); }
 
   /// The best of a few items that are neither removed nor scored.
-  std::vector<Scored> best_candidates(const QueryWeights& weights, std::span<const std::int64_t> candidates,
-                                      std::size_t count) const {
-    std::vector<Scored> best;
+  ScoredList best_candidates(const QueryWeights& weights, std::span<const std::int64_t> candidates,
+                             std::size_t count) const {
+    ScoredList best;
     for (const std::int64_t id : candidates) {
       const auto item = static_cast<std::size_t>(id);
       if (item >= index.size() || blocked[item] != 0) continue;  // -1 stands for a missing one

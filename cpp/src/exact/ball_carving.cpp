@@ -3,6 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "base/memory.hpp"
 #include "base/parallel.hpp"
 #include "base/ragged.hpp"
 #include "kernels/dispatch.hpp"
@@ -11,8 +12,9 @@ namespace whimbrel {
 namespace {
 
 /// Sums of the groups of one query, one after another.
-std::vector<float> carve(MatrixView<const float> query, float threshold, const kernels::KernelTable& table) {
-  std::vector<float> sums;
+CountedVector<float> carve(MatrixView<const float> query, float threshold,
+                           const kernels::KernelTable& table) {
+  CountedVector<float> sums;
   std::vector<bool> taken(query.rows);
   for (std::size_t i = 0; i < query.rows; ++i) {
     if (taken[i]) continue;
@@ -34,11 +36,11 @@ RaggedVectors ball_carving(const RaggedView& queries, float threshold, std::size
   if (std::isnan(threshold)) throw std::invalid_argument("threshold: expected a number, got NaN");
   check_ragged("queries", queries, threads);
   const kernels::KernelTable& table = kernels::active_table();
-  std::vector<std::vector<float>> carved(queries.size());
+  std::vector<CountedVector<float>> carved(queries.size());
   parallel_for(queries.size(), threads,
                [&](std::size_t q, std::size_t) { carved[q] = carve(queries[q], threshold, table); });
   RaggedVectors out;
-  for (const std::vector<float>& sums : carved) {
+  for (const CountedVector<float>& sums : carved) {
     out.tokens.insert(out.tokens.end(), sums.begin(), sums.end());
     out.offsets.push_back(static_cast<std::int64_t>(out.tokens.size() / queries.dim()));
   }

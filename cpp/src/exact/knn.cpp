@@ -27,6 +27,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/hooks.hpp"
 #include "base/memory.hpp"
 #include "base/parallel.hpp"
 #include "base/product_tiles.hpp"
@@ -52,6 +53,8 @@ constexpr std::size_t kAhead = 2;
 /// Rows per segment, and the groups of queries that each thread must have to do without segments.
 constexpr std::size_t kSegmentRows = 4096;
 constexpr std::size_t kGroupsPerThread = 8;
+/// Rows scanned between two looks at whether to stop.
+constexpr std::size_t kScanRows = 1024;
 
 /// Which rows a query may find. Other than kAll: the queries are the last rows of the data.
 enum class Scope {
@@ -192,7 +195,7 @@ class Knn {
   template <class Tiles>
   void pass() {
     const std::size_t panel_bytes = Tiles::cols(table_) * std::max<std::size_t>(dim_, 1) * Tiles::kValueBytes;
-    std::vector<std::uint8_t> settled(open_.size());
+    CountedVector<std::uint8_t> settled(open_.size());
     for_chunks(
         Tiles::cols(table_), std::clamp<std::size_t>(kChunkBytes / panel_bytes, 1, Tiles::kMaxPanels),
         keep<Tiles>(),
@@ -211,6 +214,11 @@ class Knn {
   /// All rows in canonical arithmetic, for all queries still open.
   void scan() {
     if (open_.empty()) return;
+    if (open_.size() < queries_.rows)
+      log_line([&] {
+        return "knn: ties or large coordinates, " + std::to_string(open_.size()) + " of " +
+               std::to_string(queries_.rows) + " queries are scanned in canonical arithmetic";
+      });
     for_chunks(
         1, kScanChunk, depth_,
         [&](std::size_t begin, std::size_t first, std::size_t last, Found& found) {
@@ -274,6 +282,7 @@ class Knn {
   void scan_rows(std::size_t begin, std::size_t first, std::size_t last, std::span<TopK> best) const {
     AlignedArray<float> scratch(dim_);
     for (std::size_t i = first; i < last; ++i) {
+      if ((i - first) % kScanRows == 0) check_stop();
       const float* row = canonical_row(i, scratch.data());
       for (std::size_t q = 0; q < best.size(); ++q)
         if (may_find(open_[begin + q], i))
@@ -297,6 +306,7 @@ class Knn {
     float lost[kernels::kMaxTileRows];
 
     for (std::size_t i = first; i < last; i += rows) {
+      if ((i - first) % kSegmentRows < rows) check_stop();
       const std::size_t n = std::min(rows, last - i);
       tiles.load(data_.row(i), data_.stride, n, lost);
       for (std::size_t r = 0; r < n; ++r) row[r] = look_at(i + r, lost[r], found.range);
@@ -388,12 +398,12 @@ class Knn {
   /// result, unless a row that was dropped could be among them too.
   template <class Tiles>
   bool settle(std::size_t q, TopK& best, const Range& range) const {
-    const std::vector<Scored>& proposals = best.finish();
+    const ScoredList& proposals = best.finish();
     const std::size_t n_found = found(q);
     if (proposals.size() < n_found) return false;
     const Certificate certificate = this->certificate<Tiles>(q, range);
     AlignedArray<float> scratch(dim_);
-    std::vector<Scored> nearest;
+    ScoredList nearest;
     const auto kth = [&] { return n_found > 0 ? nearest[n_found - 1].score : -kInf; };
     bool certain = best.bound() == kInf;  // nothing was dropped
     for (std::size_t i = 0; i < proposals.size(); ++i) {
@@ -436,7 +446,7 @@ class Knn {
   bool raw_cosine_ = false;         // cosine on data that are not normalized
   AlignedArray<float> center_;
   double center_squared_norm_ = 0;
-  std::vector<std::size_t> open_;  // queries not answered yet, in order
+  CountedVector<std::size_t> open_;  // queries not answered yet, in order
   ProgressMeter meter_;
   std::size_t reported_ = 0;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
@@ -39,8 +40,8 @@ struct TokenStore::Impl {
   BlockRows<std::int8_t> bytes;
   BlockRows<float> scales;  // of bytes
   std::vector<std::int64_t> offsets{0};
-  std::shared_ptr<const FileMap> map;     // of a file that has the token rows; none: they are in the blocks
-  const unsigned char* mapped = nullptr;  // the first of them, aligned
+  std::shared_ptr<const FileMap> map;  // of a file that has the token rows; none: they are in the blocks
+  const std::byte* mapped = nullptr;   // the first of them, aligned
   mutable std::shared_mutex mutex;
 };
 

@@ -93,22 +93,22 @@ void TokenStore::add(const RaggedView& docs, std::size_t threads) {
   s.offsets.reserve(s.offsets.size() + docs.size());
   try {
     s.resize(old_rows + docs.tokens.rows);
+    parallel_for((docs.tokens.rows + kRowsPerItem - 1) / kRowsPerItem, threads,
+                 [&](std::size_t item, std::size_t) {
+                   for (std::size_t i = item * kRowsPerItem;
+                        i < std::min(docs.tokens.rows, (item + 1) * kRowsPerItem); ++i) {
+                     const std::span<const float> row = docs.tokens.row_span(i);
+                     const std::size_t to = old_rows + i;
+                     if (s.type == TokenType::kFloat32) std::copy(row.begin(), row.end(), s.floats.row(to));
+                     if (s.type == TokenType::kFloat16)
+                       std::transform(row.begin(), row.end(), s.halves.row(to), to_half);
+                     if (s.type == TokenType::kInt8) s.scales[to] = to_bytes(row, s.bytes.row(to));
+                   }
+                 });
   } catch (...) {
     s.resize(old_rows);
     throw;
   }
-  parallel_for((docs.tokens.rows + kRowsPerItem - 1) / kRowsPerItem, threads,
-               [&](std::size_t item, std::size_t) {
-                 for (std::size_t i = item * kRowsPerItem;
-                      i < std::min(docs.tokens.rows, (item + 1) * kRowsPerItem); ++i) {
-                   const std::span<const float> row = docs.tokens.row_span(i);
-                   const std::size_t to = old_rows + i;
-                   if (s.type == TokenType::kFloat32) std::copy(row.begin(), row.end(), s.floats.row(to));
-                   if (s.type == TokenType::kFloat16)
-                     std::transform(row.begin(), row.end(), s.halves.row(to), to_half);
-                   if (s.type == TokenType::kInt8) s.scales[to] = to_bytes(row, s.bytes.row(to));
-                 }
-               });
   for (std::size_t i = 1; i <= docs.size(); ++i)
     s.offsets.push_back(static_cast<std::int64_t>(old_rows) + docs.offsets[i]);
 }

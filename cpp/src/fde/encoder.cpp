@@ -150,7 +150,7 @@ class FdeEncoder::Impl {
     TokenBlock block;
     CellCensus census;
     std::vector<std::uint32_t> numbers;
-    std::vector<float> rows;
+    CountedVector<float> rows;
   };
 
   std::uint32_t number(std::uint32_t bits) const { return number_.empty() ? bits : number_[bits]; }
@@ -230,7 +230,7 @@ class FdeEncoder::Impl {
   /// The final sketch, and the type of the output.
   void finish(const float* row, std::size_t i, const FdeOutput& out) const {
     const std::size_t n = dim_out();
-    std::vector<float> sums;
+    CountedVector<float> sums;
     if (params_.d_final > 0) {
       sums.resize(n);
       for (std::size_t j = 0; j < length_; ++j)

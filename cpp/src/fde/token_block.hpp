@@ -33,8 +33,8 @@ class TokenBlock {
   std::size_t padded_ = 0;  // tokens, to whole panels
   const float* projected_ = nullptr;
   std::size_t stride_ = 0, repetition_stride_ = 0;
-  std::vector<std::uint32_t> cells_;
-  std::vector<float> rows_;
+  CountedVector<std::uint32_t> cells_;
+  CountedVector<float> rows_;
   // One panel at a time: it and its products stay in the first-level cache while all repetitions look at it.
   AlignedArray<float> panel_, products_, columns_;
   std::vector<float> bounds_, centered_;

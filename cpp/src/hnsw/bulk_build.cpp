@@ -78,7 +78,7 @@ class BulkBuild {
     }
     level.threads = threads_;
     level.progress = progress;
-    std::vector<std::uint32_t> lists(n * level.capacity);
+    CountedVector<std::uint32_t> lists(n * level.capacity);
     link_(level, lists.data());
     for_each(n, threads_, [&](std::size_t i) {
       const std::uint32_t* list = lists.data() + i * level.capacity;
@@ -105,7 +105,7 @@ class BulkBuild {
   MatrixView<const float> vectors_;
   std::size_t threads_;
   const LevelLinker& link_;
-  std::vector<std::uint32_t> members_;  // nodes of the level, in the order of insertion
+  CountedVector<std::uint32_t> members_;  // nodes of the level, in the order of insertion
   AlignedArray<float> rows_;
 };
 

@@ -31,7 +31,7 @@ void IdMap::put(std::uint32_t row) noexcept {
 void IdMap::grow(std::size_t n_rows) {
   const std::size_t wanted = std::bit_ceil(std::max<std::size_t>(16, n_rows * 4 / 3 + 1));
   if (wanted <= slots_.size()) return;
-  slots_ = std::vector<std::uint32_t>(wanted, kNoNode);
+  slots_ = CountedVector<std::uint32_t>(wanted, kNoNode);
   for (std::size_t row = 0; row < size_; ++row) put(static_cast<std::uint32_t>(row));
 }
 
@@ -54,20 +54,23 @@ void IdMap::append(std::size_t n, std::span<const std::int64_t> ids) {
   }
   const bool was_explicit = explicit_;
   const std::size_t first = size_;
-  if (!was_explicit) {  // the row numbers so far become ids like any other
-    ids_.resize(first);
-    for (std::size_t row = 0; row < first; ++row) ids_[row] = static_cast<std::int64_t>(row);
-    explicit_ = true;
-  }
-  grow(first + n);
-  ids_.resize(first + n);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (find(ids[i])) {
-      truncate(first, was_explicit);
-      throw std::invalid_argument("ids: expected each once, got " + std::to_string(ids[i]) + " twice");
+  try {
+    if (!was_explicit) {  // the row numbers so far become ids like any other
+      ids_.resize(first);
+      for (std::size_t row = 0; row < first; ++row) ids_[row] = static_cast<std::int64_t>(row);
+      explicit_ = true;
     }
-    ids_[size_] = ids[i];
-    put(static_cast<std::uint32_t>(size_++));
+    grow(first + n);
+    ids_.resize(first + n);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (find(ids[i]))
+        throw std::invalid_argument("ids: expected each once, got " + std::to_string(ids[i]) + " twice");
+      ids_[size_] = ids[i];
+      put(static_cast<std::uint32_t>(size_++));
+    }
+  } catch (...) {
+    truncate(first, was_explicit);
+    throw;
   }
 }
 
@@ -76,9 +79,12 @@ void IdMap::truncate(std::size_t size, bool explicit_ids) {
   explicit_ = explicit_ids;
   ids_.resize(explicit_ ? size : 0);
   // A table does not give single slots back; it is filled again. This happens only after a failure.
-  slots_.assign(explicit_ ? slots_.size() : 0, kNoNode);
-  if (explicit_)
-    for (std::size_t row = 0; row < size; ++row) put(static_cast<std::uint32_t>(row));
+  if (!explicit_) {
+    slots_ = CountedVector<std::uint32_t>();
+    return;
+  }
+  slots_.assign(slots_.size(), kNoNode);
+  for (std::size_t row = 0; row < size; ++row) put(static_cast<std::uint32_t>(row));
 }
 
 }  // namespace whimbrel

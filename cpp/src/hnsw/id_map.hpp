@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "base/memory.hpp"
 
@@ -40,7 +39,7 @@ class IdMap {
   bool explicit_ = false;
   std::size_t size_ = 0;
   BlockRows<std::int64_t> ids_{1};
-  std::vector<std::uint32_t> slots_;  // power of two, at most 3/4 full
+  CountedVector<std::uint32_t> slots_;  // power of two, at most 3/4 full
 };
 
 }  // namespace whimbrel

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/hooks.hpp"
 #include "base/index_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
@@ -28,11 +29,13 @@ struct HnswIndex::Impl {
   std::atomic<std::size_t> size = 0;  // readable without the lock
   mutable IndexMutex mutex;
 
-  /// A scratch of the right size, returned to the index at the end of its life.
+  /// A scratch of the right size, returned to the index at the end of its life. What is counted on an account
+  /// is not shared with calls that have another, or none.
   class BorrowedScratch {
    public:
-    BorrowedScratch(const Impl& impl) : impl_(impl) {
-      {
+    BorrowedScratch(const Impl& impl)
+        : impl_(impl), shared_(current_hooks() == nullptr || current_hooks()->memory == nullptr) {
+      if (shared_) {
         const std::lock_guard lock(impl.scratch_mutex);
         if (!impl.scratches.empty()) {
           scratch_ = std::move(impl.scratches.back());
@@ -42,7 +45,7 @@ struct HnswIndex::Impl {
       if (!scratch_) scratch_ = std::make_unique<SearchScratch>(impl.graph);
     }
     ~BorrowedScratch() {
-      if (!scratch_) return;
+      if (!scratch_ || !shared_) return;
       const std::lock_guard lock(impl_.scratch_mutex);
       impl_.scratches.push_back(std::move(scratch_));
     }
@@ -52,6 +55,7 @@ struct HnswIndex::Impl {
 
    private:
     const Impl& impl_;
+    bool shared_;
     std::unique_ptr<SearchScratch> scratch_;
   };
 

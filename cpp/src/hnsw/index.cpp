@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "base/hooks.hpp"
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
 #include "hnsw/bulk_build.hpp"
@@ -190,7 +191,13 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options, 
     throw;
   }
   impl_->size = graph.size();
-  impl_->build_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  impl_->build_seconds += seconds;
+  log_line([&] {
+    return "hnsw: added " + std::to_string(vectors.rows) + " rows to " + std::to_string(first) + " in " +
+           std::to_string(seconds) + " s, " + std::to_string(threads) + " threads, " +
+           kernels::active_table().isa;
+  });
 }
 
 void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,

@@ -58,9 +58,9 @@ class UndoLog {
  private:
   struct Saved {
     std::uint32_t node, level;
-    std::vector<std::uint32_t> links;
+    CountedVector<std::uint32_t> links;
   };
-  std::vector<std::uint8_t> saved_;  // bytes, so that threads do not share a word
+  CountedVector<std::uint8_t> saved_;  // bytes, so that threads do not share a word
   std::vector<std::vector<Saved>> entry_;
 };
 
@@ -365,7 +365,7 @@ class Insertion {
   Graph& graph_;
   Points<T> points_;
   const kernels::KernelTable& table_;
-  std::vector<std::uint32_t> order_;
+  CountedVector<std::uint32_t> order_;
   std::size_t n_linked_;
   std::size_t threads_;
   UndoLog undo_;

@@ -101,7 +101,7 @@ class Linking {
       for (const Candidate c : own(i)) ++chosen_begin_[c.node() + 1];
     std::partial_sum(chosen_begin_.begin(), chosen_begin_.end(), chosen_begin_.begin());
     chosen_.resize(chosen_begin_[n_]);
-    std::vector<std::size_t> next(chosen_begin_.begin(), chosen_begin_.end() - 1);
+    CountedVector<std::size_t> next(chosen_begin_.begin(), chosen_begin_.end() - 1);
     for (std::size_t i = 0; i < n_; ++i)
       for (const Candidate c : own(i))
         chosen_[next[c.node()]++] = Candidate(c.distance(), static_cast<std::uint32_t>(i));
@@ -130,12 +130,12 @@ class Linking {
   std::size_t n_;
   CanonicalPoints points_;
   std::size_t threads_;
-  std::vector<Candidate> own_;  // (n, own)
-  std::vector<std::uint32_t> own_size_;
-  std::vector<std::size_t> chosen_begin_;
-  std::vector<Candidate> chosen_;  // by target, in the order of the sources
-  std::vector<std::int64_t> ids_;
-  std::vector<float> distances_;
+  CountedVector<Candidate> own_;  // (n, own)
+  CountedVector<std::uint32_t> own_size_;
+  CountedVector<std::size_t> chosen_begin_;
+  CountedVector<Candidate> chosen_;  // by target, in the order of the sources
+  CountedVector<std::int64_t> ids_;
+  CountedVector<float> distances_;
   std::vector<Worker> workers_;
   ProgressMeter meter_;
 };

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/hooks.hpp"
 #include "base/parallel.hpp"
 
 namespace whimbrel {
@@ -67,7 +68,10 @@ BlockRows<kernels::Bf16> encode_vectors(const Graph& graph, std::size_t threads)
   const auto sample = sample_nodes(graph.size());
   if (sample.size() < kSample) return codes;
   const auto center = choose_center(graph, sample);
-  if (!precise_enough(graph, sample, center)) return codes;
+  if (!precise_enough(graph, sample, center)) {
+    log_line([] { return "hnsw: bfloat16 would blur the neighborhoods, the build measures float32"; });
+    return codes;
+  }
   codes.resize(graph.size());
   constexpr std::size_t kRows = 1024;
   parallel_for((graph.size() + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {

@@ -126,7 +126,7 @@ class VisitedSet {
   }
 
  private:
-  std::vector<std::uint64_t> bits_;
+  CountedVector<std::uint64_t> bits_;
   std::vector<std::uint32_t> nodes_;
 };
 

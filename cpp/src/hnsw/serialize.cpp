@@ -272,7 +272,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
       g.dim_order.push_back(order[j]);
     }
   }
-  std::vector<std::int64_t> ids;
+  CountedVector<std::int64_t> ids;
   if (p.explicit_ids != 0) {
     BlockRows<std::int64_t> rows(1);
     read_rows(reader, kIds, p.size, rows);

@@ -54,7 +54,7 @@ class LemurEncoder::Impl {
     check_cols("documents", documents.tokens, dim_);
     check_ragged("documents", documents, threads);
     ProgressMeter meter(options.progress, documents.size());
-    std::vector<float> targets;
+    CountedVector<float> targets;
     for (std::size_t first = 0; first < documents.size(); first += kBlock) {
       const std::size_t n_docs = std::min(kBlock, documents.size() - first);
       std::vector<std::int64_t> offsets;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "base/parallel.hpp"
 #include "whimbrel/random.hpp"
 
@@ -34,7 +35,7 @@ void order_by_value(std::span<const double> values, bool descending, std::span<s
 }
 
 void random_order(std::uint64_t seed, std::span<std::int64_t> order) {
-  std::vector<std::uint64_t> key(order.size());
+  CountedVector<std::uint64_t> key(order.size());
   for (std::size_t i = 0; i < key.size(); ++i) key[i] = random_bits(seed, RandomPurpose::kInsertionOrder, i);
   std::iota(order.begin(), order.end(), std::int64_t{0});
   // Equal keys, one in 2^64 pairs, keep their positions.

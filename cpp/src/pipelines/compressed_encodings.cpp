@@ -25,12 +25,12 @@ CompressedEncodings compress_encodings(const HnswIndex& index, std::uint64_t see
   const auto lock = index.impl().mutex.read();
   const Graph& graph = index.impl().graph;
   ProgressMeter meter(progress, graph.size());
-  std::vector<const float*> rows;
+  CountedVector<const float*> rows;
   rows.reserve(graph.size());
   for (std::size_t i = 0; i < graph.size(); ++i) rows.push_back(graph.vectors.row(i));
   CompressedEncodings out(ProductQuantizer(graph.dim, rows, seed, threads, meter));
   out.codes.resize(graph.size());
-  std::vector<std::uint8_t*> codes;
+  CountedVector<std::uint8_t*> codes;
   codes.reserve(graph.size());
   for (std::size_t i = 0; i < graph.size(); ++i) codes.push_back(out.codes.row(i));
   out.quantizer.encode(rows, codes, threads, meter);

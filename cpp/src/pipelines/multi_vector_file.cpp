@@ -2,8 +2,10 @@
 // nothing.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -95,6 +97,10 @@ CompressedEncodings read_codes(ContainerReader& reader, std::size_t dim, std::si
 }  // namespace
 
 void MultiVectorIndex::save(const std::string& path, std::span<const char> metadata) const {
+  write_file_atomically(path, [&](const ByteSink& sink) { save(sink, metadata); });
+}
+
+void MultiVectorIndex::save(const ByteSink& sink, std::span<const char> metadata) const {
   const auto lock = impl_->mutex.read();
   const Impl& index = *impl_;
   const Params params{index.params.dim, index.params.encoding_dim, index.removed.size(),
@@ -110,61 +116,69 @@ void MultiVectorIndex::save(const std::string& path, std::span<const char> metad
   append_token_sections(index.tokens.impl(), sections);
   if (index.codes) append_codes(*index.codes, sections);
   sections.push_back({kGraph, false, graph_length, [&](const ByteSink& out) { index.graph.save(out); }});
-  write_file_atomically(path, [&](const ByteSink& sink) { write_container(kKind, sections, sink); });
+  write_container(kKind, sections, sink);
+}
+
+/// With a map of the bytes that the source gives, tokens stay there.
+MultiVectorIndex::Loaded MultiVectorIndex::Impl::read(const ByteSource& source,
+                                                      const std::shared_ptr<const FileMap>& map) {
+  std::unique_ptr<Impl> impl;
+  std::string metadata;
+  ContainerReader reader(source, kKind);
+  Params p;
+  reader.open(kParams, sizeof p);
+  reader.read(&p, sizeof p);
+  reader.close();
+  if (p.compressed > 1) damaged("encodings as vectors or as codes");
+  if (p.store > static_cast<std::uint32_t>(TokenType::kInt8)) damaged("a known type of tokens");
+  MultiVectorParams params{p.dim, p.encoding_dim, static_cast<TokenType>(p.store)};
+  try {
+    impl = std::make_unique<Impl>(params);
+  } catch (const std::invalid_argument& e) {
+    throw FormatError(std::string("file: ") + e.what());
+  }
+  metadata = read_bytes(reader, kMeta, reader.length(kMeta));
+  const std::string removed = read_bytes(reader, kRemoved, p.n_docs);
+  impl->removed.reserve(removed.size());
+  for (const char c : removed) {
+    if (c != 0 && c != 1) damaged("marks that are 0 or 1");
+    impl->removed.push_back(static_cast<std::uint8_t>(c));
+  }
+  read_token_sections(reader, p.n_docs, map, impl->tokens.impl());
+  impl->mark_new();
+  if (p.compressed != 0) impl->codes.emplace(read_codes(reader, p.encoding_dim, p.n_docs));
+  impl->graph = read_graph(reader, p.compressed == 0);
+  reader.finish();
+  impl->params.graph = impl->graph.params();
+  if (impl->graph.size() != p.n_docs || impl->graph.dim() != p.encoding_dim ||
+      impl->params.graph.metric != Metric::kIp)
+    damaged("a graph of as many encodings by inner product as there are documents");
+  const std::vector<std::int64_t> ids = impl->graph.ids();
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] != static_cast<std::int64_t>(i)) damaged("a graph whose ids are the numbers of documents");
+  return {MultiVectorIndex(std::move(impl)), std::move(metadata)};
+}
+
+MultiVectorIndex::Loaded MultiVectorIndex::load(const ByteSource& source) {
+  return Impl::read(source, nullptr);
 }
 
 MultiVectorIndex::Loaded MultiVectorIndex::load(const std::string& path, bool mmap) {
-  std::shared_ptr<const FileMap> map;
-  if (mmap) map = std::make_shared<const FileMap>(path);
-  std::unique_ptr<Impl> impl;
-  std::string metadata;
-  const auto read = [&](const ByteSource& source) {
-    ContainerReader reader(source, kKind);
-    Params p;
-    reader.open(kParams, sizeof p);
-    reader.read(&p, sizeof p);
-    reader.close();
-    if (p.compressed > 1) damaged("encodings as vectors or as codes");
-    if (p.store > static_cast<std::uint32_t>(TokenType::kInt8)) damaged("a known type of tokens");
-    MultiVectorParams params{p.dim, p.encoding_dim, static_cast<TokenType>(p.store)};
-    try {
-      impl = std::make_unique<Impl>(params);
-    } catch (const std::invalid_argument& e) {
-      throw FormatError(std::string("file: ") + e.what());
-    }
-    metadata = read_bytes(reader, kMeta, reader.length(kMeta));
-    const std::string removed = read_bytes(reader, kRemoved, p.n_docs);
-    impl->removed.reserve(removed.size());
-    for (const char c : removed) {
-      if (c != 0 && c != 1) damaged("marks that are 0 or 1");
-      impl->removed.push_back(static_cast<std::uint8_t>(c));
-    }
-    read_token_sections(reader, p.n_docs, map, impl->tokens.impl());
-    impl->mark_new();
-    if (p.compressed != 0) impl->codes.emplace(read_codes(reader, p.encoding_dim, p.n_docs));
-    impl->graph = read_graph(reader, p.compressed == 0);
-    reader.finish();
-    impl->params.graph = impl->graph.params();
-    if (impl->graph.size() != p.n_docs || impl->graph.dim() != p.encoding_dim ||
-        impl->params.graph.metric != Metric::kIp)
-      damaged("a graph of as many encodings by inner product as there are documents");
-    const std::vector<std::int64_t> ids = impl->graph.ids();
-    for (std::size_t i = 0; i < ids.size(); ++i)
-      if (ids[i] != static_cast<std::int64_t>(i)) damaged("a graph whose ids are the numbers of documents");
-  };
-  if (map) {
-    // What is verified is what is used.
-    std::size_t at = 0;
-    read([&](void* data, std::size_t size) {
-      const std::size_t n = std::min(size, map->size() - at);
-      std::copy_n(map->data() + at, n, static_cast<unsigned char*>(data));
-      at += n;
-      return n;
-    });
-  } else {
-    read_file(path, read);
-  }
-  return {MultiVectorIndex(std::move(impl)), std::move(metadata)};
+  if (mmap) return Impl::read_map(std::make_shared<const FileMap>(path));
+  std::optional<Loaded> loaded;
+  read_file(path, [&](const ByteSource& source) { loaded.emplace(load(source)); });
+  return std::move(*loaded);
+}
+
+MultiVectorIndex::Loaded MultiVectorIndex::view(std::span<const std::byte> bytes) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) != 0)
+    throw std::invalid_argument("bytes: expected an address that is a multiple of 4");
+  return Impl::read_map(std::make_shared<const FileMap>(bytes));
+}
+
+/// What is verified is what is used.
+MultiVectorIndex::Loaded MultiVectorIndex::Impl::read_map(const std::shared_ptr<const FileMap>& map) {
+  return read(bytes_source(map->bytes()), map);
 }
 
 }  // namespace whimbrel

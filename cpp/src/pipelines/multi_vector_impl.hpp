@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/file_map.hpp"
 #include "base/index_mutex.hpp"
 #include "exact/token_rows.hpp"
 #include "pipelines/compressed_encodings.hpp"
@@ -26,6 +28,9 @@ struct MultiVectorIndex::Impl {
   std::vector<std::uint8_t> findable;        // one per document: 1 if it is there and has tokens
   std::size_t n_removed = 0, n_findable = 0;
   mutable IndexMutex mutex;
+
+  static Loaded read(const ByteSource& source, const std::shared_ptr<const FileMap>& map);
+  static Loaded read_map(const std::shared_ptr<const FileMap>& map);
 
   /// The marks of documents that came since, from those of `removed`, as far as there are any.
   void mark_new() {

@@ -25,8 +25,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 /// Documents to rank for each query.
 struct Candidates {
-  std::vector<std::int64_t> offsets{0};
-  std::vector<std::int64_t> ids;
+  CountedVector<std::int64_t> offsets{0};
+  CountedVector<std::int64_t> ids;
 };
 
 class Search {
@@ -49,7 +49,7 @@ class Search {
 
   void run(std::int64_t* ids, float* scores) const {
     const Candidates candidates = find_candidates();
-    std::vector<float> found(candidates.ids.size());
+    CountedVector<float> found(candidates.ids.size());
     maxsim_lists(queries_, index_.tokens, {candidates.offsets, candidates.ids},
                  {false, params_.threads, params_.progress}, found.data());
     for (std::size_t q = 0; q < queries_.size(); ++q) {
@@ -58,7 +58,7 @@ class Search {
       TopK best(std::min(params_.k, std::max<std::size_t>(1, last - first)));
       for (std::size_t i = first; i < last; ++i)
         best.push(-found[i], static_cast<std::uint32_t>(candidates.ids[i]));
-      const std::vector<Scored>& sorted = best.finish();
+      const ScoredList& sorted = best.finish();
       for (std::size_t i = 0; i < params_.k; ++i) {
         const bool has = i < sorted.size();
         ids[q * params_.k + i] = has ? static_cast<std::int64_t>(sorted[i].id) : -1;
@@ -79,9 +79,9 @@ class Search {
       fetch = static_cast<std::size_t>(std::ceil(static_cast<double>(wanted) / share));
     }
     const bool use_graph = fetch < n_allowed_;
-    std::vector<std::int64_t> near, all;
+    CountedVector<std::int64_t> near, all;
     if (use_graph) near = search_graph(fetch);
-    const auto all_allowed = [&]() -> const std::vector<std::int64_t>& {
+    const auto all_allowed = [&]() -> const CountedVector<std::int64_t>& {
       if (all.empty())
         for (std::size_t doc = 0; doc < n; ++doc)
           if (allowed_[doc] != 0) all.push_back(static_cast<std::int64_t>(doc));
@@ -108,13 +108,13 @@ class Search {
     return found;
   }
 
-  std::vector<std::int64_t> search_graph(std::size_t fetch) const {
-    std::vector<std::int64_t> ids(queries_.size() * fetch);
+  CountedVector<std::int64_t> search_graph(std::size_t fetch) const {
+    CountedVector<std::int64_t> ids(queries_.size() * fetch);
     const SearchParams params{fetch, params_.ef_search, params_.threads, params_.progress};
     if (index_.codes) {
       index_.codes->search(index_.graph, encodings_, params, ids.data());
     } else {
-      std::vector<float> distances(ids.size());
+      CountedVector<float> distances(ids.size());
       index_.graph.search(encodings_, params, ids.data(), distances.data());
     }
     return ids;
