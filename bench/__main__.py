@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from . import compare, harness
 from .macro import (
+    bench_cur,
+    bench_cur_graph,
+    bench_cur_speed,
     bench_exact,
     bench_fde,
     bench_insertion_order,
@@ -18,6 +21,9 @@ from .macro import (
 
 OTHERS = {
     "compare": compare.run,
+    "cur": bench_cur.run,
+    "cur-graph": bench_cur_graph.run,
+    "cur-speed": bench_cur_speed.run,
     "exact": bench_exact.run,
     "fde": bench_fde.run,
     "maxsim": bench_maxsim.run,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import DataError
+from .dataset import DataError
 
 TOKENS = "multivec/minilm_nfcorpus_f16.npz"
 

@@ -11,14 +11,14 @@ anchor and test queries. The peers are written in NumPy from their papers, in fl
 - `AXN-like`: the same with factors of rank 64 and least squares, mixed with the first stage's projection; the
   better of two weights, chosen on the test queries.
 
-  python -m bench.macro.bench_cur --data DIR
+  whimbrel bench cur --data DIR
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import whimbrel as wb
 from numpy.typing import NDArray
 
 from bench import cur_beds, harness, results
-from bench.harness import Row
+from bench.machine import Row
 
 KS = (1, 10, 100)
 BUDGETS = (50, 100, 200, 500, 1000)
@@ -183,7 +183,7 @@ def tables(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,7 +195,7 @@ def run() -> None:
     parser.add_argument("--datasets", nargs="+", choices=cur_beds.NAMES)
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench/results/cur.jsonl"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     names = args.datasets or cur_beds.available(args.data)
     out = results.ResultFile(args.out)
     if args.command == "run":

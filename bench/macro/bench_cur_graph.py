@@ -3,7 +3,7 @@
 Scores of a decaying spectrum and noise, n items and 100 anchor queries; searches with a budget of 200 in ten
 rounds, the same ones with a pass over all items in each round and with a graph of `CurIndex.item_vectors()`.
 
-  python -m bench.macro.bench_cur_graph --sizes 10000 100000
+  whimbrel bench cur-graph --sizes 10000 100000
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import whimbrel as wb
 
 from bench import harness, results
-from bench.harness import Row
+from bench.machine import Row
 
 K, BUDGET, ROUNDS, N_ANCHORS, N_TESTS, RANK = 10, 200, 10, 100, 30, 64
 
@@ -68,7 +69,7 @@ def tables(rows: list[Row]) -> str:
     return results.table(header, body)
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,7 +77,7 @@ def run() -> None:
     parser.add_argument("command", nargs="?", choices=("run", "table"), default="run")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--out", type=Path, default=Path("bench/results/cur_graph.jsonl"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     out = results.ResultFile(args.out)
     if args.command == "run":
         for n in args.sizes:

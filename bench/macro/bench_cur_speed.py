@@ -8,7 +8,7 @@
 
 Repetitions go round the candidates, so that a slow spell of the machine falls on all of them.
 
-  python -m bench.macro.bench_cur_speed
+  whimbrel bench cur-speed
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ import numpy as np
 import whimbrel as wb
 from numpy.typing import NDArray
 
-from bench import harness, results
-from bench.harness import Row
+from bench import harness, machine, results
+from bench.machine import Row
 
 K, N_ANCHORS = 10, 100
 
@@ -39,7 +39,7 @@ def side_by_side(work: Callable[[int], object], pool: ThreadPoolExecutor, cores:
 
 def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[float]]:
     """Seconds of each candidate, and of the same bytes copied and read."""
-    cores = harness.n_cores()
+    cores = machine.n_cores()
     anchors = np.arange(0, scores.shape[1], scores.shape[1] // N_ANCHORS)[:N_ANCHORS]
     query = scores[:, anchors].mean(axis=0) + np.linspace(-1, 1, len(anchors), dtype=np.float32)
     weights = np.linspace(-1, 1, len(scores), dtype=np.float32)
@@ -114,7 +114,7 @@ def tables(rows: list[Row]) -> str:
     return results.table(header, body)
 
 
-def run() -> None:
+def run(argv: Sequence[str] | None = None) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,13 +124,13 @@ def run() -> None:
     parser.add_argument("--queries", type=int, default=500, help="anchor queries")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("bench/results/cur_speed.jsonl"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     out = results.ResultFile(args.out)
     name = f"random {args.n} x {args.queries}"
     if args.command == "run":
         rng = np.random.default_rng(0)
         scores = rng.random((args.queries, args.n), dtype=np.float32)
-        noise = harness.Noise()
+        noise = machine.Noise()
         times = passes(scores, args.repetitions)
         size = {"dataset": name, "n": args.n, "queries": args.queries}
         out.write("pass", {**size, "seconds": times})
