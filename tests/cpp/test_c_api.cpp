@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "whimbrel.h"
@@ -286,6 +287,33 @@ TEST_CASE("a multi-vector index in C finds documents by their own tokens, and re
   CHECK(wb_multi_vector_size(index, &size) == WB_OK);
   CHECK(size == kDocs);
   CHECK(wb_multi_vector_load("/no/such/file", 0, &index) == WB_IO_ERROR);
+
+  std::string bytes;
+  wb_multi_vector* copy = nullptr;
+  CHECK(wb_multi_vector_write(
+            index, [](void*, const void*, std::size_t) { return 1; }, nullptr) == WB_IO_ERROR);
+  REQUIRE(wb_multi_vector_write(index, append, &bytes) == WB_OK);
+  for (std::size_t end = 0; end < bytes.size(); end += bytes.size() / 20) {
+    Source source{&bytes, end};
+    CHECK(wb_multi_vector_read(take, &source, &copy) == WB_FORMAT_ERROR);
+    CHECK(wb_multi_vector_view(bytes.data(), end, &copy) == WB_FORMAT_ERROR);
+  }
+  CHECK(wb_multi_vector_view(nullptr, bytes.size(), &copy) == WB_INVALID_ARGUMENT);
+  CHECK(wb_multi_vector_view(bytes.data(), bytes.size(), nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_multi_vector_view(bytes.data() + 1, bytes.size() - 1, &copy) == WB_INVALID_ARGUMENT);
+  CHECK(wb_multi_vector_read(nullptr, nullptr, &copy) == WB_INVALID_ARGUMENT);
+  CHECK(copy == nullptr);
+  const std::vector<std::int64_t> expected = ids;
+  Source source{&bytes, bytes.size()};
+  REQUIRE(wb_multi_vector_read(take, &source, &copy) == WB_OK);
+  std::swap(index, copy);
+  REQUIRE(search(allowed.data(), kDocs) == WB_OK);
+  CHECK(ids == expected);
+  wb_multi_vector_free(index);
+  REQUIRE(wb_multi_vector_view(bytes.data(), bytes.size(), &index) == WB_OK);
+  REQUIRE(search(allowed.data(), kDocs) == WB_OK);
+  CHECK(ids == expected);
+  wb_multi_vector_free(copy);
   wb_multi_vector_free(index);
   wb_multi_vector_free(nullptr);
 }

@@ -95,10 +95,10 @@ void* allocate_counted(std::size_t bytes) {
   return header + 1;
 }
 
-void free_counted(void* p, std::size_t bytes) noexcept {
+void free_counted(void* p) noexcept {
   auto* header = static_cast<CountedHeader*>(p) - 1;
   header->~CountedHeader();
-  ::operator delete(header, sizeof(CountedHeader) + bytes);
+  ::operator delete(header);
 }
 
 }  // namespace whimbrel

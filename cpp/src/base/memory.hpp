@@ -75,7 +75,7 @@ class Charges {
 
 /// Memory of the heap that is counted.
 void* allocate_counted(std::size_t bytes);
-void free_counted(void* p, std::size_t bytes) noexcept;
+void free_counted(void* p) noexcept;
 
 template <class T>
 struct CountedAllocator {
@@ -89,7 +89,7 @@ struct CountedAllocator {
     if (n > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) throw std::bad_alloc();
     return static_cast<T*>(allocate_counted(n * sizeof(T)));
   }
-  void deallocate(T* p, std::size_t n) noexcept { free_counted(p, n * sizeof(T)); }
+  void deallocate(T* p, std::size_t) noexcept { free_counted(p); }
   friend bool operator==(const CountedAllocator&, const CountedAllocator&) noexcept { return true; }
 };
 
