@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import CODECS, METRICS, Float32, as_choice, as_int, as_int_vector, as_matrix, as_threads
-from ._bulk_build import BulkBuild, bulk_build
-from ._progress import Progress, reporter
+from ._arrays import CODECS, METRICS, as_choice, as_int, as_matrix
+from ._bulk_build import bulk_build
+from ._progress import Progress
 from .hnsw_base import MAX_EF
-from .hnsw_search import HnswSearch
-from .order import MAX_SEED, resolve_order
+from .hnsw_insert import HnswInsert
+from .order import MAX_SEED
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,7 +22,7 @@ __all__ = ["HnswIndex"]
 MAX_DIM = 2**20
 
 
-class HnswIndex(HnswSearch):
+class HnswIndex(HnswInsert):
     """Graph for approximate nearest neighbor search [1]_ that lets you choose the order of insertion.
 
     Parameters
@@ -62,8 +62,9 @@ class HnswIndex(HnswSearch):
     -----
     The same vectors, order, seed, parameters and sequence of calls give the same bytes from `dumps`, for
     any number of threads. On another CPU instruction set rounding may decide a few links otherwise; the
-    distances that are returned never differ. Any number of searches may run at once, in as many threads;
-    `add` waits for them and they for it. All calls release the GIL. A progress callback must not use the
+    distances that are returned never differ. Any number of searches may run at once and beside one change:
+    they see all of an `add`, `update` or `remove` or nothing of it. A second change waits for the first, and
+    so do `save`, `stats` and `validate`. All calls release the GIL. A progress callback must not use the
     index it reports on.
 
     References
@@ -143,67 +144,3 @@ class HnswIndex(HnswSearch):
         index = cls(rows.shape[1], metric, M, ef_construction, keep_pruned=keep_pruned, codec=codec, **params)
         bulk = bulk_build(index._core, candidates, device)
         return index._insert(rows, ids, order, labels, threads, progress, bulk)
-
-    def add(
-        self,
-        vectors: ArrayLike,
-        ids: ArrayLike | None = None,
-        order: str | ArrayLike = "given",
-        *,
-        labels: ArrayLike | None = None,
-        threads: int = 0,
-        progress: Progress = False,
-    ) -> None:
-        """Insert vectors: all of them or, if it raises, none.
-
-        Parameters
-        ----------
-        vectors : (n, d) array_like of float32
-            Other real dtypes are converted. Must be finite.
-        ids : (n,) array_like of int64, optional
-            Not negative, unique, and not in the index yet. If None, the row numbers go on.
-        order : str or (n,) array_like of int64
-            A name that `named_order` knows ("given", "random", "lid_descending", "lid_ascending",
-            "mean_distance_descending", "category"), or a permutation of 0..n-1: the rows in order of
-            insertion.
-        labels : (n,) array_like, optional
-            For ``order="category"``.
-        threads : int
-            Worker threads; 0 uses all. Does not change the graph.
-        progress : bool or callable
-            True shows a bar (tqdm, if installed) or lines on stderr. A callable gets ``(done, total)`` in
-            vectors, and cancels by raising or by returning False.
-
-        Raises
-        ------
-        ValueError
-            Wrong shapes, non-finite values, bad ids, order or labels.
-        TypeError
-            Arrays that do not hold numbers, or that live on a GPU.
-        CancelledError
-            If the callback returned False.
-        """
-        rows = as_matrix("vectors", vectors, self.dim)
-        self._insert(rows, ids, order, labels, threads, progress)
-
-    def _insert(
-        self,
-        rows: Float32,
-        ids: ArrayLike | None,
-        order: str | ArrayLike,
-        labels: ArrayLike | None,
-        threads: int,
-        progress: Progress,
-        bulk: BulkBuild | None = None,
-    ) -> Self:
-        numbers = None if ids is None else as_int_vector("ids", ids)
-        threads = as_threads(threads)
-        options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
-        name, permutation = resolve_order(order, rows, labels, options)
-        with reporter(progress, "vectors") as callback:
-            if bulk is None:
-                self._core.add(rows, numbers, permutation, threads, callback)
-            else:
-                self._core = bulk(rows, numbers, permutation, threads, callback)
-        self._order = name
-        return self

@@ -34,12 +34,13 @@ class IndexMutex {
     return Writer(*this);
   }
 
- private:
+  /// @throws std::logic_error for a call from a writer's progress function
   void refuse_own_writer() const {
     if (writer_ == std::this_thread::get_id())
       throw std::logic_error("index: expected no call from the progress function of its own add, got one");
   }
 
+ private:
   std::shared_mutex mutex_;
   std::atomic<std::thread::id> writer_;
 };

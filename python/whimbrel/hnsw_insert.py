@@ -1,0 +1,86 @@
+"""The part of `HnswIndex` that adds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
+
+from ._arrays import Float32, as_int_vector, as_matrix, as_threads
+from ._bulk_build import BulkBuild
+from ._progress import Progress, reporter
+from .hnsw_change import HnswChange
+from .order import resolve_order
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["HnswInsert"]
+
+
+class HnswInsert(HnswChange):
+    """Base of `HnswIndex`; not for use on its own."""
+
+    def add(
+        self,
+        vectors: ArrayLike,
+        ids: ArrayLike | None = None,
+        order: str | ArrayLike = "given",
+        *,
+        labels: ArrayLike | None = None,
+        threads: int = 0,
+        progress: Progress = False,
+    ) -> None:
+        """Insert vectors: all of them or, if it raises, none.
+
+        Parameters
+        ----------
+        vectors : (n, d) array_like of float32
+            Other real dtypes are converted. Must be finite.
+        ids : (n,) array_like of int64, optional
+            Not negative, unique, and not in the index yet. If None, the row numbers go on.
+        order : str or (n,) array_like of int64
+            A name that `named_order` knows ("given", "random", "lid_descending", "lid_ascending",
+            "mean_distance_descending", "category"), or a permutation of 0..n-1: the rows in order of
+            insertion.
+        labels : (n,) array_like, optional
+            For ``order="category"``.
+        threads : int
+            Worker threads; 0 uses all. Does not change the graph.
+        progress : bool or callable
+            True shows a bar (tqdm, if installed) or lines on stderr. A callable gets ``(done, total)`` in
+            vectors, and cancels by raising or by returning False.
+
+        Raises
+        ------
+        ValueError
+            Wrong shapes, non-finite values, bad ids, order or labels.
+        TypeError
+            Arrays that do not hold numbers, or that live on a GPU.
+        CancelledError
+            If the callback returned False.
+        """
+        rows = as_matrix("vectors", vectors, self.dim)
+        self._insert(rows, ids, order, labels, threads, progress)
+
+    def _insert(
+        self,
+        rows: Float32,
+        ids: ArrayLike | None,
+        order: str | ArrayLike,
+        labels: ArrayLike | None,
+        threads: int,
+        progress: Progress,
+        bulk: BulkBuild | None = None,
+    ) -> Self:
+        numbers = None if ids is None else as_int_vector("ids", ids)
+        threads = as_threads(threads)
+        options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
+        name, permutation = resolve_order(order, rows, labels, options)
+        with reporter(progress, "vectors") as callback:
+            if bulk is None:
+                self._core.add(rows, numbers, permutation, threads, callback)
+            else:
+                self._core = bulk(rows, numbers, permutation, threads, callback)
+        self._order = name
+        return self
