@@ -2,8 +2,10 @@
 // and that add() needs the GIL to look for signals.
 #include "module.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arrays.hpp"
 #include "files.hpp"
@@ -47,6 +49,7 @@ py::dict stats_dict(const HnswIndex& self) {
   const HnswStats s = without_gil([&] { return self.stats(); });
   py::dict out;
   out["size"] = s.size;
+  out["removed"] = s.removed;
   out["max_level"] = s.max_level;
   out["level_sizes"] = py::tuple(py::cast(s.level_sizes));
   out["degree_histogram"] = py::tuple(py::cast(s.degree_histogram));
@@ -96,10 +99,29 @@ HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const O
   return without_gil([&] { return HnswIndex::bulk_build(rows, self.params(), options, link); });
 }
 
+void remove(HnswIndex& self, const Array<std::int64_t>& ids, std::size_t threads) {
+  const auto wanted = as_vector(ids);
+  const ChangeOptions options{threads, make_progress(py::none())};
+  without_gil([&] { self.remove(wanted, options); });
+}
+
+void update(HnswIndex& self, const Array<std::int64_t>& ids, const Array<float>& vectors, std::size_t threads,
+            const py::object& progress) {
+  const auto wanted = as_vector(ids);
+  const auto rows = as_matrix(vectors);
+  const ChangeOptions options{threads, make_progress(progress)};
+  without_gil([&] { self.update(wanted, rows, options); });
+}
+
+void compact(HnswIndex& self, std::size_t threads) {
+  const ChangeOptions options{threads, make_progress(py::none())};
+  without_gil([&] { self.compact(options); });
+}
+
 py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t k, std::size_t ef_search,
-                 std::size_t threads, bool counted) {
+                 const std::vector<const IdFilter*>& filters, bool exact, std::size_t threads, bool counted) {
   const auto points = as_matrix(queries);
-  const SearchParams params{k, ef_search, threads, make_progress(py::none())};
+  const SearchParams params{k, ef_search, threads, make_progress(py::none()), filters, exact};
   auto ids = empty_matrix<std::int64_t>(points.rows, k);
   auto distances = empty_matrix<float>(points.rows, k);
   std::vector<SearchCounts> counts(counted ? points.rows : 0);
@@ -118,6 +140,46 @@ py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t
   return py::make_tuple(ids, distances, computed, hops);
 }
 
+py::tuple range_search(const HnswIndex& self, const Array<float>& queries, float radius,
+                       std::size_t ef_search, const std::vector<const IdFilter*>& filters, bool exact,
+                       std::size_t threads) {
+  const auto points = as_matrix(queries);
+  const SearchParams params{1, ef_search, threads, make_progress(py::none()), filters, exact};
+  const RangeResult found = without_gil([&] { return self.range_search(points, radius, params); });
+  return py::make_tuple(to_array(found.offsets), to_array(found.ids), to_array(found.distances));
+}
+
+py::tuple knn_graph(const HnswIndex& self, std::size_t k, std::size_t ef_search,
+                    const std::vector<const IdFilter*>& filters, bool exact, std::size_t threads,
+                    const py::object& progress) {
+  const SearchParams params{k, ef_search, threads, make_progress(progress), filters, exact};
+  const KnnGraph graph = without_gil([&] { return self.knn_graph(params); });
+  auto neighbors = empty_matrix<std::int64_t>(graph.ids.size(), k);
+  auto distances = empty_matrix<float>(graph.ids.size(), k);
+  std::copy(graph.neighbors.begin(), graph.neighbors.end(), neighbors.mutable_data());
+  std::copy(graph.distances.begin(), graph.distances.end(), distances.mutable_data());
+  return py::make_tuple(to_array(graph.ids), neighbors, distances);
+}
+
+py::tuple tune(HnswIndex& self, const std::optional<Array<float>>& queries, double recall, std::size_t k,
+               std::size_t threads) {
+  TuneParams params;
+  if (queries) params.queries = as_matrix(*queries);
+  params.recall = recall;
+  params.k = k;
+  params.threads = threads;
+  params.progress = make_progress(py::none());
+  const TunedEf t = without_gil([&] { return self.tune(params); });
+  return py::make_tuple(t.recall, t.k, t.ef_search, t.measured);
+}
+
+py::list tuned(const HnswIndex& self) {
+  py::list out;
+  for (const TunedEf& t : without_gil([&] { return self.tuned(); }))
+    out.append(py::make_tuple(t.recall, t.k, t.ef_search, t.measured));
+  return out;
+}
+
 Array<float> get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) {
   const auto wanted = as_vector(ids);
   auto out = empty_matrix<float>(wanted.size(), self.dim());
@@ -130,6 +192,13 @@ Array<float> get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) 
 }  // namespace
 
 void register_hnsw(py::module_& m) {
+  py::class_<IdFilter>(m, "IdFilter", "See whimbrel.IdFilter.")
+      .def(py::init([](const Array<std::int64_t>& ids) { return IdFilter(as_vector(ids)); }),
+           py::arg("ids").noconvert())
+      .def_static(
+          "from_places",
+          [](const Array<std::uint8_t>& allowed) { return IdFilter::from_places(as_vector(allowed)); },
+          py::arg("allowed").noconvert());
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
@@ -139,8 +208,25 @@ void register_hnsw(py::module_& m) {
       .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"),
            py::arg("linker"))
+      .def("remove", &remove, py::arg("ids").noconvert(), py::arg("threads"))
+      .def("update", &update, py::arg("ids").noconvert(), py::arg("vectors").noconvert(), py::arg("threads"),
+           py::arg("progress"))
+      .def("compact", &compact, py::arg("threads"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
-           py::arg("threads"), py::arg("counted"))
+           py::arg("filters"), py::arg("exact"), py::arg("threads"), py::arg("counted"))
+      .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),
+           py::arg("ef_search"), py::arg("filters"), py::arg("exact"), py::arg("threads"))
+      .def("knn_graph", &knn_graph, py::arg("k"), py::arg("ef_search"), py::arg("filters"), py::arg("exact"),
+           py::arg("threads"), py::arg("progress"))
+      .def("tune", &tune, py::arg("queries").noconvert().none(true), py::arg("recall"), py::arg("k"),
+           py::arg("threads"))
+      .def("tuned", &tuned)
+      .def(
+          "tuned_ef",
+          [](const HnswIndex& self, double recall, std::size_t k) {
+            return without_gil([&] { return self.tuned_ef(recall, k); });
+          },
+          py::arg("recall"), py::arg("k"))
       .def("size", [](const HnswIndex& self) { return without_gil([&] { return self.size(); }); })
       .def("dim", [](const HnswIndex& self) { return self.dim(); })
       .def("params", &params_dict)

@@ -22,7 +22,17 @@ from .exact import KnnResult, knn, pairwise_distances
 from .fde import FdeEncoder
 from .fde_quality import FdeDiagnostics
 from .hnsw import HnswIndex
-from .hnsw_results import HnswStats, HnswValidation, SearchCounts, SearchResult
+from .hnsw_iterator import SearchIterator
+from .hnsw_results import (
+    HnswStats,
+    HnswValidation,
+    KnnGraph,
+    RangeResult,
+    SearchCounts,
+    SearchResult,
+    TunedEf,
+)
+from .id_filter import IdFilter
 from .lemur import LemurEncoder
 from .library import get_cmake_dir, get_include
 from .lid import distance_to_mean, estimate_lid
@@ -53,17 +63,22 @@ __all__ = [
     "HnswIndex",
     "HnswStats",
     "HnswValidation",
+    "IdFilter",
     "ItemScorer",
+    "KnnGraph",
     "KnnResult",
     "LemurEncoder",
     "LidReport",
     "MultiVectorIndex",
     "MultiVectorResult",
     "PairScorer",
+    "RangeResult",
     "SearchCounts",
+    "SearchIterator",
     "SearchResult",
     "SetEncoder",
     "TokenStore",
+    "TunedEf",
     "TunedSearch",
     "__version__",
     "active_isa",

@@ -32,6 +32,7 @@ class _MultiVectorParams(TypedDict):
 
 class _Stats(TypedDict):
     size: int
+    removed: int
     max_level: int
     level_sizes: tuple[int, ...]
     degree_histogram: tuple[int, ...]
@@ -182,6 +183,11 @@ class LemurEncoder:
     ) -> _Float32: ...
     def fingerprint(self) -> str: ...
 
+class IdFilter:
+    def __init__(self, ids: _Int64) -> None: ...
+    @staticmethod
+    def from_places(allowed: NDArray[np.uint8]) -> IdFilter: ...
+
 class HnswIndex:
     def __init__(
         self,
@@ -214,10 +220,46 @@ class HnswIndex:
         progress: _Progress,
         linker: object,
     ) -> HnswIndex: ...
+    def remove(self, ids: _Int64, threads: int) -> None: ...
+    def update(self, ids: _Int64, vectors: _Float32, threads: int, progress: _Progress) -> None: ...
+    def compact(self, threads: int) -> None: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
-        self, queries: _Float32, k: int, ef_search: int, threads: int, counted: bool
+        self,
+        queries: _Float32,
+        k: int,
+        ef_search: int,
+        filters: list[IdFilter | None],
+        exact: bool,
+        threads: int,
+        counted: bool,
     ) -> tuple[Any, ...]: ...
+    # (offsets, ids, distances)
+    def range_search(
+        self,
+        queries: _Float32,
+        radius: float,
+        ef_search: int,
+        filters: list[IdFilter | None],
+        exact: bool,
+        threads: int,
+    ) -> tuple[_Int64, _Int64, _Float32]: ...
+    # (ids, neighbors, distances)
+    def knn_graph(
+        self,
+        k: int,
+        ef_search: int,
+        filters: list[IdFilter | None],
+        exact: bool,
+        threads: int,
+        progress: _Progress,
+    ) -> tuple[_Int64, _Int64, _Float32]: ...
+    # (recall, k, ef_search, measured), and a list of them
+    def tune(
+        self, queries: _Float32 | None, recall: float, k: int, threads: int
+    ) -> tuple[float, int, int, float]: ...
+    def tuned(self) -> list[tuple[float, int, int, float]]: ...
+    def tuned_ef(self, recall: float, k: int) -> int: ...
     def size(self) -> int: ...
     def dim(self) -> int: ...
     def params(self) -> _Params: ...

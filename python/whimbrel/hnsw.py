@@ -62,8 +62,9 @@ class HnswIndex(HnswInsert):
     -----
     The same vectors, order, seed, parameters and sequence of calls give the same bytes from `dumps`, for
     any number of threads. On another CPU instruction set rounding may decide a few links otherwise; the
-    distances that are returned never differ. Any number of searches may run at once, in as many threads;
-    `add` waits for them and they for it. All calls release the GIL. A progress callback must not use the
+    distances that are returned never differ. Any number of searches may run at once and beside one change:
+    they see all of an `add`, `update` or `remove` or nothing of it. A second change waits for the first, and
+    so do `save`, `stats` and `validate`. All calls release the GIL. A progress callback must not use the
     index it reports on.
 
     References

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from ._arrays import Float32, as_int_vector, as_matrix, as_threads
 from ._bulk_build import BulkBuild
 from ._progress import Progress, reporter
-from .hnsw_search import HnswSearch
+from .hnsw_change import HnswChange
 from .order import resolve_order
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HnswInsert"]
 
 
-class HnswInsert(HnswSearch):
+class HnswInsert(HnswChange):
     """Base of `HnswIndex`; not for use on its own."""
 
     def add(

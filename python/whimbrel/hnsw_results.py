@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 from ._arrays import Float32, Int64
 
-__all__ = ["HnswStats", "HnswValidation", "SearchCounts", "SearchResult"]
+__all__ = [
+    "HnswStats",
+    "HnswValidation",
+    "KnnGraph",
+    "RangeResult",
+    "SearchCounts",
+    "SearchResult",
+    "TunedEf",
+]
 
 
 class SearchResult(NamedTuple):
@@ -41,15 +49,70 @@ class SearchCounts(NamedTuple):
     hops: Int64
 
 
+class RangeResult(NamedTuple):
+    """Hits of each query one after another, nearest first; for a single query `offsets` is (2,).
+
+    Attributes
+    ----------
+    offsets : (q + 1,) int64
+        The hits of query i are those from ``offsets[i]`` to ``offsets[i + 1]``.
+    ids : (n,) int64
+        The caller's ids.
+    distances : (n,) float32
+        All below the radius. Equal distances of a query are ordered by id.
+    """
+
+    offsets: Int64
+    ids: Int64
+    distances: Float32
+
+
+class KnnGraph(NamedTuple):
+    """The nearest other points of every point, nearest first.
+
+    Attributes
+    ----------
+    ids : (n,) int64
+        The points, as in `HnswIndex.ids`.
+    neighbors : (n, k) int64
+        Ids; -1 where fewer than `k` others were found.
+    distances : (n, k) float32
+        In the units of the index's metric; +inf beside -1.
+    """
+
+    ids: Int64
+    neighbors: Int64
+    distances: Float32
+
+
+class TunedEf(NamedTuple):
+    """The beam width that `HnswIndex.tune` found enough.
+
+    Attributes
+    ----------
+    recall, k
+        What was asked for.
+    ef_search : int
+        The smallest beam, within a sixteenth of it, that reached the recall.
+    measured : float
+        The recall that it reached on the queries it was measured with.
+    """
+
+    recall: float
+    k: int
+    ef_search: int
+    measured: float
+
+
 class HnswValidation(NamedTuple):
     """What `HnswIndex.validate` counted; all of it is on level 0.
 
     Attributes
     ----------
     unreachable : int
-        Nodes that no path from the entry point reaches: no search finds them.
+        Points that no path from the entry point reaches: no search finds them.
     no_in_edges : int
-        Nodes that no edge leads to.
+        Points that no edge leads to.
     dead_edges : int
         Edges to a node that is not there, to the node itself, or twice to the same. Always 0 in a sound
         index.
@@ -68,6 +131,9 @@ class HnswStats:
     ----------
     size, dim : int
         Vectors, and their dimension.
+    removed : int
+        Rows of removed points that `HnswIndex.compact` would take back; nothing else here but the memory
+        counts them.
     max_level : int
         Highest level with a node.
     level_sizes : tuple of int
@@ -93,6 +159,7 @@ class HnswStats:
 
     size: int
     dim: int
+    removed: int
     max_level: int
     level_sizes: tuple[int, ...]
     degree_histogram: tuple[int, ...]

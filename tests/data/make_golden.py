@@ -24,6 +24,17 @@ def golden_codes() -> wb.HnswIndex:
     return wb.HnswIndex.build(np.concatenate([data, -data]), M=2, ef_construction=20, codec="sq8")
 
 
+def golden_changed() -> wb.HnswIndex:
+    """Numbered points, some of them removed in front of links to them, and a result of tuning."""
+    data = np.random.default_rng(2).integers(0, 50, (120, 6)).astype(np.float32)
+    index = wb.HnswIndex.build(data[:100], M=4, ef_construction=40, seed=5)
+    index.remove(np.arange(0, 40, 2))
+    index.add(data[100:])
+    index.remove([1, 119])
+    index.tune(data[:50] + 1, 0.9, 5)
+    return index
+
+
 class FirstToken:
     """The first token of a set, so that encodings are the same on every machine too."""
 
@@ -54,4 +65,5 @@ def golden_multi_vector_index() -> wb.MultiVectorIndex:
 if __name__ == "__main__":
     golden_index().save(Path(__file__).with_name("hnsw_v1.whb"))
     golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
+    golden_changed().save(Path(__file__).with_name("changed_v1.whb"))
     golden_multi_vector_index().save(Path(__file__).with_name("multi_vector_v1.whb"))

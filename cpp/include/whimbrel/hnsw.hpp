@@ -17,6 +17,7 @@
 #include "whimbrel/codec.hpp"
 #include "whimbrel/exact.hpp"
 #include "whimbrel/export.h"
+#include "whimbrel/id_filter.hpp"
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
@@ -51,6 +52,11 @@ struct AddOptions {
   std::span<const std::int64_t> order = {};
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in vectors
+};
+
+struct ChangeOptions {
+  std::size_t threads = 0;   ///< 0: all; does not change the graph
+  ProgressFn progress = {};  ///< in points that were looked at, or inserted
 };
 
 /// Ends a list that is not full.
@@ -88,6 +94,9 @@ struct SearchParams {
   std::size_t ef_search = 0;  ///< 0: the index's default; never used below k
   std::size_t threads = 0;    ///< 0: all; does not change the result
   ProgressFn progress = {};   ///< in queries
+  /// What may be found: none, everything; one, for all queries; or one per query, null for everything.
+  std::span<const IdFilter* const> filters = {};
+  bool exact = false;  ///< measure everything that may be found, in canonical arithmetic
 };
 
 /// What one search did, machine-independent.
@@ -96,8 +105,40 @@ struct SearchCounts {
   std::uint64_t hops = 0;       ///< expanded nodes on level 0
 };
 
+/// Hits of queries one after another: those of query q are [offsets[q], offsets[q + 1]), nearest first.
+struct RangeResult {
+  std::vector<std::int64_t> offsets;  ///< (queries + 1,)
+  std::vector<std::int64_t> ids;
+  std::vector<float> distances;
+};
+
+/// The nearest other points of every point, nearest first; missing: id -1, distance +inf.
+struct KnnGraph {
+  std::vector<std::int64_t> ids;        ///< (n,), in row order
+  std::vector<std::int64_t> neighbors;  ///< (n, k)
+  std::vector<float> distances;         ///< (n, k)
+};
+
+struct TuneParams {
+  /// Like those to come. None: points of the index, each searched for in the graph without it.
+  MatrixView<const float> queries{nullptr, 0, 0};
+  double recall = 0.95;  ///< mean share of the true k nearest that is to be found, above 0, at most 1
+  std::size_t k = 10;
+  std::size_t threads = 0;   ///< 0: all; does not change the result
+  ProgressFn progress = {};  ///< in queries, of one measurement after another
+};
+
+/// The beam width that a measurement found enough.
+struct TunedEf {
+  double recall = 0;  ///< asked for
+  std::size_t k = 0;
+  std::uint32_t ef_search = 0;
+  double measured = 0;  ///< recall with it
+};
+
 struct HnswStats {
   std::size_t size = 0;
+  std::size_t removed = 0;  ///< rows of removed points, until compact(); nothing else here counts them
   std::size_t max_level = 0;
   std::vector<std::size_t> level_sizes;       ///< nodes whose level is at least l
   std::vector<std::size_t> degree_histogram;  ///< level 0: nodes with out-degree i, i = 0..2M
@@ -108,13 +149,16 @@ struct HnswStats {
 };
 
 struct HnswValidation {
-  std::size_t unreachable = 0;  ///< nodes that no path on level 0 reaches from the entry point
-  std::size_t no_in_edges = 0;  ///< nodes without any incoming edge on level 0
+  std::size_t unreachable = 0;  ///< points that no path on level 0 reaches from the entry point
+  std::size_t no_in_edges = 0;  ///< points without any incoming edge on level 0
   std::size_t dead_edges = 0;   ///< edges to a node that does not exist on that level, or to itself, or twice
 };
 
-/// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
-/// them.
+/// Thread safety: any number of `const` calls may run at once. Of the calls that change the index one runs at
+/// a time, and others wait for it. Meanwhile search, get_vectors, ids, neighbors, size and params go on; what
+/// is being added is there for them when the call ends, what is removed is gone when it begins. They wait for
+/// slices of it only: links of a batch, and the moving of rows in compact(). All other calls wait for its
+/// end.
 class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
@@ -141,12 +185,52 @@ class WHIMBREL_API HnswIndex {
   /// @throws std::length_error more than 2^31 - 2 rows
   void add(MatrixView<const float> vectors, const AddOptions& options = {});
 
+  /// Remove points: no search returns them from now on, and their ids may be used again. Their rows stay as
+  /// places on the way to others, until an eighth of the points is gone and the links of the rest are chosen
+  /// anew without them; compact() takes their room back. If that is cancelled, they are removed all the same.
+  /// @throws std::out_of_range for an unknown id, with nothing changed
+  void remove(std::span<const std::int64_t> ids, const ChangeOptions& options = {});
+
+  /// Give points other vectors: a search sees either all of the old ones or all of the new. Either all are
+  /// replaced or, if it throws, none. In the order of ids() they come last.
+  /// @throws std::invalid_argument wrong columns, a non-finite value, an id twice, or not as many ids
+  /// @throws std::out_of_range for an unknown id
+  void update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
+              const ChangeOptions& options = {});
+
+  /// Take back the room of removed points: links to them are replaced, the other rows move up. Searches wait
+  /// for the second part. What is found afterwards may differ.
+  void compact(const ChangeOptions& options = {});
+
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
-  /// +inf. Distances are canonical: the same bits for any thread count and instruction set.
+  /// +inf. Distances are canonical: the same bits for any thread count and instruction set. Where a filter
+  /// allows at least k points, k are found; the fewer it allows, the more of them are measured, up to all.
   /// @param ids, distances  (queries.rows, params.k), C order
   /// @param counts          (queries.rows,) or null
+  /// @throws std::invalid_argument k = 0, wrong columns, non-finite values, a wrong number of filters or
+  /// places
   void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
               float* distances, SearchCounts* counts = nullptr) const;
+
+  /// All points whose distance is below a radius, as far as they are found, by distance and id. For kIp the
+  /// distance is the negated product, so these are the products above -radius. params.k is not used.
+  /// @throws std::invalid_argument NaN, or as search does
+  RangeResult range_search(MatrixView<const float> queries, float radius,
+                           const SearchParams& params = {}) const;
+
+  /// The approximate k nearest other points of each point. A filter is one for all.
+  /// @throws std::invalid_argument k = 0
+  KnnGraph knn_graph(const SearchParams& params) const;
+
+  /// Find the smallest beam with which searches reach a recall, as measured against exact ones on queries or
+  /// on 256 of the points, spread evenly over the rows. It is kept and saved with the index.
+  /// @throws std::invalid_argument a recall or k out of range, too few points, wrong columns, non-finite
+  ///         values, or a recall that searches of all points do not reach
+  TunedEf tune(const TuneParams& params);
+  /// The smallest beam that was tuned for at least this recall and k. @throws std::invalid_argument if none
+  /// was
+  std::uint32_t tuned_ef(double recall, std::size_t k) const;
+  std::vector<TunedEf> tuned() const;
 
   std::size_t size() const noexcept;
   std::size_t dim() const noexcept;
@@ -155,7 +239,7 @@ class WHIMBREL_API HnswIndex {
 
   /// Rows of the caller's ids, as stored (cosine: normalized). @throws std::out_of_range for an unknown id
   void get_vectors(std::span<const std::int64_t> ids, float* out) const;
-  /// All ids, in row order.
+  /// All ids, in row order, that of addition.
   std::vector<std::int64_t> ids() const;
 
   HnswStats stats() const;
@@ -181,7 +265,6 @@ class WHIMBREL_API HnswIndex {
 
  private:
   explicit HnswIndex(std::unique_ptr<Impl> impl) noexcept;
-  void add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -40,6 +40,12 @@ class IndexMutex {
     return Writer(*this);
   }
 
+  /// @throws std::logic_error for a call from a writer's progress function
+  void refuse_own_writer() const {
+    if (writer_ == std::this_thread::get_id())
+      throw std::logic_error("index: expected no call from the progress function of its own add, got one");
+  }
+
  private:
   template <class Lock>
   static void wait(Lock& lock) {
@@ -48,11 +54,6 @@ class IndexMutex {
       check_stop();
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-  }
-
-  void refuse_own_writer() const {
-    if (writer_ == std::this_thread::get_id())
-      throw std::logic_error("index: expected no call from the progress function of its own add, got one");
   }
 
   std::shared_mutex mutex_;

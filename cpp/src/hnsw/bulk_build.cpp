@@ -46,7 +46,7 @@ class BulkBuild {
       members_[i] = static_cast<std::uint32_t>(order.empty() ? i : static_cast<std::size_t>(order[i]));
   }
 
-  void run(ProgressMeter& meter) {
+  void run(SliceMutex& state, ProgressMeter& meter) {
     if (graph_.size() == 0) return;
     for (const std::uint32_t node : members_) {
       if (graph_.entry != kNoNode && graph_.level[node] <= graph_.max_level) continue;
@@ -58,7 +58,7 @@ class BulkBuild {
       link_level(l, [&](std::size_t done, std::size_t) { meter.update(l == 0 ? done : graph_.size()); });
     }
     SearchScratch scratch(graph_);
-    attach_unreached(graph_, vector_points(graph_), scratch,
+    attach_unreached(graph_, vector_points(graph_), scratch, state,
                      [&](std::uint32_t) { meter.update(graph_.size()); });
   }
 
@@ -112,8 +112,8 @@ class BulkBuild {
 }  // namespace
 
 void bulk_link(Graph& graph, MatrixView<const float> vectors, std::span<const std::int64_t> order,
-               std::size_t threads, const LevelLinker& link, ProgressMeter& meter) {
-  BulkBuild(graph, vectors, order, threads, link).run(meter);
+               std::size_t threads, const LevelLinker& link, SliceMutex& state, ProgressMeter& meter) {
+  BulkBuild(graph, vectors, order, threads, link).run(state, meter);
 }
 
 }  // namespace whimbrel

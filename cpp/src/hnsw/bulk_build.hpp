@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/parallel.hpp"
+#include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "whimbrel/matrix_view.hpp"
 
@@ -17,6 +18,6 @@ namespace whimbrel {
 /// @param order    rows in the order of insertion; empty: by row number
 /// If it throws, the graph is of no use.
 void bulk_link(Graph& graph, MatrixView<const float> vectors, std::span<const std::int64_t> order,
-               std::size_t threads, const LevelLinker& link, ProgressMeter& meter);
+               std::size_t threads, const LevelLinker& link, SliceMutex& state, ProgressMeter& meter);
 
 }  // namespace whimbrel

@@ -42,8 +42,13 @@ void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size
 
 }  // namespace
 
-LearnedCodes encode_new_rows(Graph& graph, std::size_t threads) {
+LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& state) {
   LearnedCodes learned;
+  if (!graph.quantizer.empty()) {  // searches come to the new rows before new codes are in use
+    const std::size_t first = graph.codes.size();
+    state.change([&] { graph.codes.resize(graph.size()); });
+    encode_rows(graph, graph.quantizer, first, graph.codes, threads);
+  }
   if (has_to_train(graph)) {
     learned.quantizer = train(graph, threads);
     learned.trained_size = graph.size();
@@ -51,10 +56,6 @@ LearnedCodes encode_new_rows(Graph& graph, std::size_t threads) {
     learned.codes = BlockRows<std::uint8_t>(learned.quantizer.stride());
     learned.codes.resize(graph.size());
     encode_rows(graph, learned.quantizer, 0, learned.codes, threads);
-  } else if (!graph.quantizer.empty()) {
-    const std::size_t first = graph.codes.size();
-    graph.codes.resize(graph.size());
-    encode_rows(graph, graph.quantizer, first, graph.codes, threads);
   }
   return learned;
 }

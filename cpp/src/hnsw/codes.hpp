@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 
 namespace whimbrel {
@@ -16,7 +17,7 @@ struct LearnedCodes {
 
 /// After rows were stored: encode the new ones behind the others, or learn anew from all. If it throws, or
 /// if the rows are dropped again, what there was is as before.
-LearnedCodes encode_new_rows(Graph& graph, std::size_t threads);
+LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& state);
 /// True if searches run on other codes from now on.
 bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept;
 

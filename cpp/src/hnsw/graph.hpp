@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/memory.hpp"
+#include "hnsw/row_set.hpp"
 #include "kernels/dispatch.hpp"
 #include "quantize/scalar_quantizer.hpp"
 #include "whimbrel/hnsw.hpp"
@@ -52,6 +53,9 @@ struct Graph {
     return {vectors.blocks(), vectors.shift(), vectors.mask(), vectors.stride()};
   }
 
+  /// Removed. For the writer.
+  bool gone(std::uint32_t node) const noexcept { return node < n_linked && !live.contains(node); }
+
   std::size_t dim;
   HnswParams params;
   BlockRows<float> vectors;  // as stored (rows.hpp): zero-padded to whole cache lines
@@ -59,6 +63,9 @@ struct Graph {
       dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j
   BlockRows<std::uint32_t> links0;  // level 0: 2M per node, kNoNode after the last
   BlockRows<std::uint8_t> level;    // highest level of each node
+  RowSet live;                      // rows that are there for a search: not removed, not being added
+  std::size_t n_hidden = 0;         // others that lists of live ones may lead to
+  std::size_t n_linked = 0;         // rows from here on are being added
   BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
   BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
   ScalarQuantizer quantizer;             // empty: searches measure the vectors

@@ -4,16 +4,27 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
+#include <span>
 #include <vector>
 
 #include "base/hooks.hpp"
 #include "base/index_mutex.hpp"
+#include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
 #include "hnsw/search.hpp"
 #include "whimbrel/hnsw.hpp"
 
 namespace whimbrel {
+
+/// The widest beam.
+inline constexpr std::uint32_t kMaxEf = 1000000;
+/// Results of tuning that an index keeps.
+inline constexpr std::size_t kMaxTuned = 256;
+
+/// A number that nobody else got, for the state of an index.
+std::uint64_t next_version() noexcept;
 
 struct HnswIndex::Impl {
   Impl(std::size_t dim, const HnswParams& params) : graph(dim, params) {}
@@ -23,11 +34,34 @@ struct HnswIndex::Impl {
   bool has_vectors() const { return graph.vectors.size() == graph.size(); }
   static HnswIndex load(const ByteSource& source, bool with_vectors);
 
+  /// Checks that need no lock. @throws std::invalid_argument
+  void check_rows(MatrixView<const float> vectors, const AddOptions& options) const;
+  /// `link`: null, or how to link the rows of an empty index.
+  void add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link);
+  /// For the writer, with everything checked. `replaced`: empty, or the rows whose ids the new ones take.
+  void insert(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link,
+              std::span<const std::uint32_t> replaced);
+  /// For the writer: take back the rows that are not live, which no list leads to.
+  void drop_gone();
+  /// @throws std::out_of_range for an unknown id
+  std::vector<std::uint32_t> rows_of(std::span<const std::int64_t> ids_of_rows) const;
+
+  /// For calls that may come between the slices of a change.
+  std::shared_lock<std::shared_mutex> read() const {
+    mutex.refuse_own_writer();
+    return state.read();
+  }
+
   Graph graph;
   IdMap ids;
+  std::vector<TunedEf> tuned;  // distinct in (recall, k)
   double build_seconds = 0;
-  std::atomic<std::size_t> size = 0;  // readable without the lock
+  std::atomic<std::size_t> size = 0;       // readable without the lock
+  std::uint64_t version = next_version();  // changes with the rows that are there, and with their ids
+  /// A change takes this from its beginning to its end, and so do calls that read all of the index.
   mutable IndexMutex mutex;
+  /// A change takes this for the slices in which it touches what searches read, and searches do.
+  mutable SliceMutex state;
 
   /// A scratch of the right size, returned to the index at the end of its life. What is counted on an account
   /// is not shared with calls that have another, or none.
@@ -63,6 +97,9 @@ struct HnswIndex::Impl {
   mutable std::vector<std::unique_ptr<SearchScratch>> scratches;
 };
 
+/// @throws std::invalid_argument wrong columns, non-finite values, or a wrong number of filters
+void check_queries(const HnswIndex::Impl& index, MatrixView<const float> queries, std::size_t n_filters,
+                   std::size_t threads);
 /// @throws std::invalid_argument
 void check_params(std::size_t dim, const HnswParams& params);
 

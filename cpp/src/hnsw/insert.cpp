@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -25,6 +26,12 @@ namespace {
 constexpr std::size_t kMaxBatch = 2048;
 /// Reverse edges are dealt to this many groups by target, each the work of one thread.
 constexpr std::size_t kTargetGroups = 64;
+/// Groups that are answered while searches wait, for batches of at least kLargeBatch; smaller ones all at
+/// once.
+constexpr std::size_t kSlice = 16, kLargeBatch = 256;
+
+/// Looking for what lost its last link reads all lists; smaller additions leave it out.
+constexpr std::size_t kReachPerInsertion = 256;
 
 /// A link that `source` made and `target` has to answer.
 struct ReverseEdge {
@@ -69,9 +76,12 @@ template <class T>
 class Insertion {
  public:
   Insertion(Graph& graph, const Points<T>& points, std::size_t first, std::span<const std::int64_t> order,
-            std::size_t threads, bool remember)
+            std::size_t threads, bool remember, const RowSet* staying, SliceMutex& state)
       : graph_(graph),
         points_(points),
+        state_(state),
+        staying_(staying),
+        first_(first),
         table_(kernels::active_table()),
         order_(graph.size() - first),
         n_linked_(first),
@@ -98,16 +108,18 @@ class Insertion {
         n_linked_ += n;
         meter.update(done);
       }
-      if (edge_distances_.size() > 0 && graph_.params.batch_growth > 1)
-        attach_unreached(graph_, points_, workers_[0].search, [&](std::uint32_t node) {
+      if (order_.size() * kReachPerInsertion >= graph_.size() && graph_.params.batch_growth > 1)
+        attach_unreached(graph_, points_, workers_[0].search, state_, [&](std::uint32_t node) {
           undo_.before_change(graph_, node);
           meter.update(done);
         });
       meter.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
-      graph_.entry = old_entry;
-      graph_.max_level = old_max_level;
-      undo_.restore(graph_);
+      state_.change([&] {
+        graph_.entry = old_entry;
+        graph_.max_level = old_max_level;
+        undo_.restore(graph_);
+      });
       throw;
     }
   }
@@ -156,8 +168,7 @@ class Insertion {
 
   void insert_batch(std::span<const std::uint32_t> batch) {
     if (graph_.entry == kNoNode) {  // the first point of all; batches start at one
-      graph_.entry = batch[0];
-      graph_.max_level = graph_.level[batch[0]];
+      state_.change([&] { raise_entry(batch[0]); });
       return;
     }
     gather(batch);
@@ -167,13 +178,19 @@ class Insertion {
     parallel_for(n_blocks, threads_, [&](std::size_t b, std::size_t w) {
       link_forward(batch, b * block, std::min(batch.size(), (b + 1) * block), workers_[w], groups_[b]);
     });
-    parallel_for(kTargetGroups, threads_,
-                 [&](std::size_t g, std::size_t w) { link_back(batch, g, workers_[w]); });
-    for (const std::uint32_t node : batch) {
-      if (graph_.level[node] <= graph_.max_level) continue;
-      graph_.max_level = graph_.level[node];
-      graph_.entry = node;
-    }
+    const std::size_t slice = batch.size() < kLargeBatch ? kTargetGroups : kSlice;
+    for (std::size_t first = 0; first < kTargetGroups; first += slice)
+      state_.change([&] {
+        parallel_for(slice, threads_,
+                     [&](std::size_t g, std::size_t w) { link_back(batch, first + g, workers_[w]); });
+      });
+    for (const std::uint32_t node : batch)
+      if (graph_.level[node] > graph_.max_level) state_.change([&] { raise_entry(node); });
+  }
+
+  void raise_entry(std::uint32_t node) {
+    graph_.max_level = graph_.level[node];
+    graph_.entry = node;
   }
 
   /// The vectors of the batch side by side for the tiles, and who of the batch reaches which upper level.
@@ -293,12 +310,27 @@ class Insertion {
   void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
                std::vector<std::vector<ReverseEdge>>& groups) {
     const std::size_t M = graph_.params.M;
-    select_neighbors(points_, {pool.begin(), pool.end()}, M, l == 0 && graph_.params.keep_pruned ? M : 0,
+    select_neighbors(points_, to_choose_from(pool, worker), M, l == 0 && graph_.params.keep_pruned ? M : 0,
                      worker.selection);
     write_links(node, l, worker.selection.kept);
     for (const Candidate c : worker.selection.kept)
       groups[c.node() % kTargetGroups].push_back(
           {c.node(), static_cast<std::uint32_t>(l), static_cast<std::uint32_t>(position), c.distance()});
+  }
+
+  bool stays(std::uint32_t node) const {
+    return staying_ == nullptr || node >= first_ || staying_->contains(node);
+  }
+
+  /// Without the rows that are not staying, unless they are nearly all there is.
+  std::span<const Candidate> to_choose_from(const Pool& pool, Worker& worker) const {
+    if (staying_ != nullptr) {
+      worker.candidates.clear();
+      std::copy_if(pool.begin(), pool.end(), std::back_inserter(worker.candidates),
+                   [&](Candidate c) { return c.node() >= first_ || staying_->contains(c.node()); });
+      if (worker.candidates.size() >= graph_.params.M) return worker.candidates;
+    }
+    return {pool.begin(), pool.end()};
   }
 
   void write_links(std::uint32_t node, std::size_t l, std::span<const Candidate> links) {
@@ -350,7 +382,8 @@ class Insertion {
     }
     auto& candidates = worker.candidates;
     candidates.clear();
-    for (std::size_t i = 0; i < degree; ++i) candidates.emplace_back(distances[i], row[i]);
+    for (std::size_t i = 0; i < degree; ++i)
+      if (stays(row[i])) candidates.emplace_back(distances[i], row[i]);
     for (const ReverseEdge& e : edges) candidates.emplace_back(e.distance, batch[e.position]);
     std::sort(candidates.begin(), candidates.end());
     // Filled to three quarters only: a full list would have to be selected again for every new edge.
@@ -364,6 +397,9 @@ class Insertion {
 
   Graph& graph_;
   Points<T> points_;
+  SliceMutex& state_;
+  const RowSet* staying_;
+  std::size_t first_;
   const kernels::KernelTable& table_;
   CountedVector<std::uint32_t> order_;
   std::size_t n_linked_;
@@ -382,7 +418,7 @@ class Insertion {
 }  // namespace
 
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
-                 ProgressMeter& meter) {
+                 const RowSet* staying, SliceMutex& state, ProgressMeter& meter) {
   if (graph.size() == first) return meter.finish();
   // Building is bound by memory bandwidth, so it works on codes in half the bytes where they are precise
   // enough. A small addition to a large index does without what costs a pass over the whole index, and
@@ -392,9 +428,10 @@ void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> 
   BlockRows<kernels::Bf16> codes(1);
   if (large && graph.params.batch_growth > 1) codes = encode_vectors(graph, threads);
   if (codes.size() > 0)
-    Insertion<kernels::Bf16>(graph, code_points(graph, codes), first, order, threads, large).run(meter);
+    Insertion<kernels::Bf16>(graph, code_points(graph, codes), first, order, threads, large, staying, state)
+        .run(meter);
   else
-    Insertion<float>(graph, vector_points(graph), first, order, threads, large).run(meter);
+    Insertion<float>(graph, vector_points(graph), first, order, threads, large, staying, state).run(meter);
 }
 
 }  // namespace whimbrel

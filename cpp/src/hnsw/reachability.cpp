@@ -1,7 +1,6 @@
 #include "hnsw/reachability.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace whimbrel {
 namespace {
@@ -9,9 +8,9 @@ namespace {
 template <class T>
 class Attachment {
  public:
-  Attachment(Graph& graph, const Points<T>& points, SearchScratch& scratch,
+  Attachment(Graph& graph, const Points<T>& points, SearchScratch& scratch, SliceMutex& state,
              const std::function<void(std::uint32_t)>& before_change)
-      : graph_(graph), points_(points), scratch_(scratch), before_change_(before_change) {}
+      : graph_(graph), points_(points), scratch_(scratch), state_(state), before_change_(before_change) {}
 
   void run() {
     const std::uint32_t* row = graph_.links(graph_.entry, 0);
@@ -21,7 +20,7 @@ class Attachment {
     std::vector<bool> reached(graph_.size());
     mark_reached(graph_, graph_.entry, reached);
     for (std::uint32_t node = 0; node < graph_.size(); ++node) {
-      if (reached[node]) continue;
+      if (reached[node] || graph_.gone(node)) continue;
       attach(node, reached);
       mark_reached(graph_, node, reached);
     }
@@ -37,7 +36,7 @@ class Attachment {
     std::uint32_t from = graph_.entry;  // if upper levels led to a part that level 0 does not lead to
     bool found = false;
     for (const Candidate c : scratch_.pool) {
-      if (c.node() == node || !reached[c.node()]) continue;
+      if (c.node() == node || !reached[c.node()] || graph_.gone(c.node())) continue;
       const bool room = graph_.degree(c.node(), 0) < graph_.capacity(0);
       if (room || !found) from = c.node();
       found = true;
@@ -62,19 +61,22 @@ class Attachment {
     std::uint32_t* row = graph_.links(node, 0);
     const std::size_t degree = graph_.degree(node, 0);
     if (degree < graph_.capacity(0)) {
-      row[degree] = target;
+      state_.change([&] { row[degree] = target; });
       return kNoNode;
     }
     float* distances = scratch_.distances.data();
     points_.distances(points_.query(node, scratch_.query.data()), row, degree, distances);
     const auto farthest =
         static_cast<std::size_t>(std::max_element(distances, distances + degree) - distances);
-    return std::exchange(row[farthest], target);
+    const std::uint32_t replaced = row[farthest];
+    state_.change([&] { row[farthest] = target; });
+    return replaced;
   }
 
   Graph& graph_;
   const Points<T>& points_;
   SearchScratch& scratch_;
+  SliceMutex& state_;
   const std::function<void(std::uint32_t)>& before_change_;
 };
 
@@ -99,14 +101,14 @@ std::size_t mark_reached(const Graph& graph, std::uint32_t start, std::vector<bo
 }
 
 template <class T>
-void attach_unreached(Graph& graph, const Points<T>& points, SearchScratch& scratch,
+void attach_unreached(Graph& graph, const Points<T>& points, SearchScratch& scratch, SliceMutex& state,
                       const std::function<void(std::uint32_t)>& before_change) {
-  Attachment<T>(graph, points, scratch, before_change).run();
+  Attachment<T>(graph, points, scratch, state, before_change).run();
 }
 
-template void attach_unreached(Graph&, const Points<float>&, SearchScratch&,
+template void attach_unreached(Graph&, const Points<float>&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
-template void attach_unreached(Graph&, const Points<kernels::Bf16>&, SearchScratch&,
+template void attach_unreached(Graph&, const Points<kernels::Bf16>&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
 
 }  // namespace whimbrel

@@ -1,14 +1,6 @@
 #include "hnsw/search.hpp"
 
-#include "base/hooks.hpp"
-
 namespace whimbrel {
-namespace {
-
-/// Some ten microseconds.
-constexpr std::size_t kHopsPerCheck = 64;
-
-}  // namespace
 
 template <class P>
 void GraphSearch<P>::measure(typename P::Query query, const std::uint32_t* nodes, std::size_t n) {
@@ -51,7 +43,7 @@ void GraphSearch<P>::beam(typename P::Query query, std::size_t level, Candidate 
   float* distances = scratch_.distances.data();
   while (pool.has_next()) {
     const std::uint32_t* row = graph_.links(pool.expand_next(), level);
-    if (++scratch_.counts.hops % kHopsPerCheck == 0) check_stop();
+    count_hop(scratch_.counts);
     // First pass: which neighbors are new. Second: their distances, with every row on its way before it is
     // needed.
     std::size_t n = scratch_.visited.insert_new(row, capacity, nodes);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/hooks.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/points.hpp"
 
@@ -80,6 +81,14 @@ class Pool {
     return true;
   }
 
+  /// A node that entered. For after the search: the cursor is lost.
+  void erase(std::uint32_t node) noexcept {
+    const auto at = std::find_if(begin(), end(), [&](Candidate c) { return c.node() == node; });
+    if (at == end()) return;
+    std::copy(at + 1, end(), entries_.data() + (at - begin()));
+    --size_;
+  }
+
   bool has_next() noexcept {
     while (cursor_ < size_ && entries_[cursor_].expanded()) ++cursor_;
     return cursor_ < size_;
@@ -103,6 +112,7 @@ class VisitedSet {
     if (bits_.size() * 64 < n_nodes) bits_.resize(n_nodes / 64 + 1);
   }
   void insert(std::uint32_t node) { insert_new(&node, 1, &node); }
+  bool contains(std::uint32_t node) const noexcept { return bits_[node / 64] >> (node % 64) & 1; }
 
   /// Insert the nodes of a list, up to its end or kNoNode; copy those that were not in the set to `fresh`,
   /// which has room for all. Their number. Free of branches on what was visited, since nobody can predict
@@ -130,12 +140,21 @@ class VisitedSet {
   std::vector<std::uint32_t> nodes_;
 };
 
+/// Count an expanded node, and ask every some ten microseconds whether to stop.
+inline void count_hop(SearchCounts& counts) {
+  constexpr std::size_t kHopsPerCheck = 64;
+  if (++counts.hops % kHopsPerCheck == 0) check_stop();
+}
+
 /// Everything a search writes to, reused from search to search so that none allocates once warm.
 struct SearchScratch {
   Pool pool;
   VisitedSet visited;
   std::vector<std::uint32_t> nodes;  // the neighbors being looked at
   std::vector<float> distances;
+  Pool beam;                                        // of a filtered search, beside what it found
+  std::vector<std::uint32_t> wide_nodes, rejected;  // and neighbors of neighbors
+  std::vector<float> wide_distances;
   AlignedArray<float> query;                            // as stored
   std::optional<ScalarQuantizer::Scratch> codes;        // made by the first search on codes
   AlignedArray<float> row;                              // a row in the caller's order

@@ -17,7 +17,7 @@ constexpr Tag kKind = make_tag("HNSW");
 constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
               kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
               kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"), kCodecValues = make_tag("CODV"),
-              kCodes = make_tag("CODE");
+              kCodes = make_tag("CODE"), kTuned = make_tag("TUNE");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -36,6 +36,13 @@ struct CodecParams {
   std::uint32_t reserved;
 };
 static_assert(sizeof(CodecParams) == 32);
+/// A row of the section TUNE, byte for byte.
+struct TunedRow {
+  double recall, measured;
+  std::uint64_t k;
+  std::uint32_t ef_search, reserved;
+};
+static_assert(sizeof(TunedRow) == 32);
 /// More than training chooses.
 constexpr float kMaxRerank = 100;
 
@@ -84,6 +91,80 @@ void append_codec_sections(const Graph& g, const CodecParams& params, std::vecto
                       }});
   sections.push_back(rows_section(kCodes, g.codes));
   sections.back().optional = true;
+}
+
+/// What the field explicit_ids says.
+constexpr std::uint32_t kRowNumbers = 0, kGiven = 1, kNumbered = 2;
+
+std::uint32_t ids_kind(const IdMap& ids) {
+  return !ids.stored() ? kRowNumbers : ids.numbered() ? kNumbered : kGiven;
+}
+
+/// Ids by row, and the next number if the index gives them.
+SectionToWrite ids_section(const IdMap& ids) {
+  const std::size_t n = ids.size() + ids.numbered();
+  return {kIds, false, n * sizeof(std::int64_t), [&ids, n](const ByteSink& out) {
+            for (std::size_t i = 0; i < n; ++i) {
+              const std::int64_t id = i < ids.size() ? ids.id(i) : ids.next();
+              out(&id, sizeof id);
+            }
+          }};
+}
+
+void read_ids(ContainerReader& reader, std::uint32_t kind, std::size_t size, IdMap& ids) {
+  if (kind == kRowNumbers) return ids.append(size, {});
+  if (kind != kGiven && kind != kNumbered) damaged("ids of a known kind");
+  BlockRows<std::int64_t> rows(1);
+  read_rows(reader, kIds, size + (kind == kNumbered), rows);
+  CountedVector<std::int64_t> values;
+  for (std::size_t i = 0; i < rows.size(); ++i) values.push_back(rows[i]);
+  std::int64_t next = 0;
+  if (kind == kNumbered) {
+    next = values.back();
+    values.pop_back();
+  }
+  try {
+    ids.restore(values, kind == kNumbered, next);
+  } catch (const std::invalid_argument& e) {
+    throw FormatError(std::string("file: ") + e.what());
+  }
+}
+
+/// Which rows are there, and how many of the others lists lead to.
+void find_live(HnswIndex::Impl& index) {
+  Graph& g = index.graph;
+  g.live.resize(g.size());
+  for (std::uint32_t row = 0; row < g.size(); ++row)
+    if (index.ids.id(row) >= 0) g.live.insert(row);
+  g.n_linked = g.size();
+  index.size = g.live.count();
+  if (g.live.count() == g.size()) return;
+  if (g.live.count() == 0) damaged("points that are not removed");
+  std::vector<bool> hidden(g.size());
+  g.live.for_each([&](std::uint32_t node) {
+    for (std::size_t l = 0; l <= g.level[node]; ++l)
+      for (std::size_t i = 0; i < g.degree(node, l); ++i)
+        if (const std::uint32_t other = g.links(node, l)[i]; !g.live.contains(other)) hidden[other] = true;
+  });
+  if (!g.live.contains(g.entry)) hidden[g.entry] = true;
+  g.n_hidden = static_cast<std::size_t>(std::count(hidden.begin(), hidden.end(), true));
+}
+
+void read_tuned(ContainerReader& reader, std::vector<TunedEf>& tuned) {
+  if (!reader.has(kTuned)) return;
+  const std::uint64_t length = reader.length(kTuned);
+  if (length == 0 || length % sizeof(TunedRow) != 0 || length / sizeof(TunedRow) > kMaxTuned)
+    damaged("a few results of tuning");
+  reader.open(kTuned, length);
+  for (std::uint64_t i = 0; i < length / sizeof(TunedRow); ++i) {
+    TunedRow row;
+    reader.read(&row, sizeof row);
+    const bool shares = row.recall > 0 && row.recall <= 1 && row.measured >= 0 && row.measured <= 1;
+    if (!shares || row.k == 0 || row.k > kMaxNodes || row.ef_search == 0 || row.ef_search > kMaxEf)
+      damaged("results of tuning in range");
+    tuned.push_back({row.recall, row.k, row.ef_search, row.measured});
+  }
+  reader.close();
 }
 
 void check_codes(const Graph& g) {
@@ -175,24 +256,24 @@ void check_graph(const Graph& graph) {
 void HnswIndex::save(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  const HnswParams& p = g.params;
-  const Params params{g.dim,
-                      g.size(),
-                      g.upper_links.size(),
-                      p.seed,
-                      p.batch_growth,
-                      static_cast<std::uint32_t>(p.metric),
-                      p.M,
-                      p.ef_construction,
-                      p.ef_search,
-                      p.keep_pruned,
-                      g.entry,
-                      static_cast<std::uint32_t>(g.max_level),
-                      impl_->ids.explicit_ids(),
-                      !g.dim_order.empty(),
-                      !impl_->has_vectors()};
+  const HnswParams p = params();
+  const Params fixed{g.dim,
+                     g.size(),
+                     g.upper_links.size(),
+                     p.seed,
+                     p.batch_growth,
+                     static_cast<std::uint32_t>(p.metric),
+                     p.M,
+                     p.ef_construction,
+                     p.ef_search,
+                     p.keep_pruned,
+                     g.entry,
+                     static_cast<std::uint32_t>(g.max_level),
+                     ids_kind(impl_->ids),
+                     !g.dim_order.empty(),
+                     !impl_->has_vectors()};
   std::vector<SectionToWrite> sections{
-      {kParams, false, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }},
+      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }},
       rows_section(kVectors, g.vectors),
       rows_section(kLevels, g.level),
       rows_section(kLinks, g.links0),
@@ -201,13 +282,7 @@ void HnswIndex::save(const ByteSink& sink) const {
     sections.push_back(
         {kDimOrder, false, g.dim_order.size() * sizeof(std::uint32_t),
          [&g](const ByteSink& out) { out(g.dim_order.data(), g.dim_order.size() * sizeof(std::uint32_t)); }});
-  if (impl_->ids.explicit_ids())
-    sections.push_back({kIds, false, g.size() * sizeof(std::int64_t), [&](const ByteSink& out) {
-                          for (std::size_t i = 0; i < g.size(); ++i) {
-                            const std::int64_t id = impl_->ids.id(i);
-                            out(&id, sizeof id);
-                          }
-                        }});
+  if (impl_->ids.stored()) sections.push_back(ids_section(impl_->ids));
   const CodecParams codec{g.trained_size,
                           static_cast<std::uint32_t>(p.codec),
                           static_cast<std::uint32_t>(g.quantizer.code_dim),
@@ -216,6 +291,14 @@ void HnswIndex::save(const ByteSink& sink) const {
                           g.quantizer.rerank,
                           0};
   append_codec_sections(g, codec, sections);
+  const std::vector<TunedEf> results = tuned();
+  if (!results.empty())  // optional: searches that do not ask for a recall need none of it
+    sections.push_back({kTuned, true, results.size() * sizeof(TunedRow), [&](const ByteSink& out) {
+                          for (const TunedEf& t : results) {
+                            const TunedRow row{t.recall, t.measured, t.k, t.ef_search, 0};
+                            out(&row, sizeof row);
+                          }
+                        }});
   write_container(kKind, sections, sink);
 }
 
@@ -272,20 +355,11 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
       g.dim_order.push_back(order[j]);
     }
   }
-  CountedVector<std::int64_t> ids;
-  if (p.explicit_ids != 0) {
-    BlockRows<std::int64_t> rows(1);
-    read_rows(reader, kIds, p.size, rows);
-    for (std::size_t i = 0; i < p.size; ++i) ids.push_back(rows[i]);
-  }
+  read_ids(reader, p.explicit_ids, p.size, impl->ids);
   read_codec(reader, g);
+  read_tuned(reader, impl->tuned);
   reader.finish();
-  try {
-    impl->ids.append(p.size, ids);
-  } catch (const std::invalid_argument& e) {
-    throw FormatError(std::string("file: ") + e.what());
-  }
-  impl->size = p.size;
+  find_live(*impl);
   return HnswIndex(std::move(impl));
 }
 

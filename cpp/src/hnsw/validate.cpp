@@ -11,21 +11,22 @@ HnswStats HnswIndex::stats() const {
   const auto lock = impl_->mutex.read();
   const Graph& graph = impl_->graph;
   HnswStats stats;
-  stats.size = graph.size();
+  stats.size = graph.live.count();
+  stats.removed = graph.size() - stats.size;
   stats.max_level = graph.max_level;
-  stats.level_sizes.resize(graph.size() > 0 ? graph.max_level + 1 : 0);
+  stats.level_sizes.resize(stats.size > 0 ? graph.max_level + 1 : 0);
   stats.degree_histogram.resize(graph.links0.stride() + 1);
   stats.code_dim = graph.quantizer.code_dim;
   stats.projected = !graph.quantizer.columns.empty();
   stats.build_seconds = impl_->build_seconds;
   std::size_t edges = 0;
-  for (std::size_t i = 0; i < graph.size(); ++i) {
-    for (std::size_t l = 0; l <= graph.level[i]; ++l) ++stats.level_sizes[l];
-    const std::size_t degree = graph.degree(static_cast<std::uint32_t>(i), 0);
+  graph.live.for_each([&](std::uint32_t node) {
+    for (std::size_t l = 0; l <= graph.level[node]; ++l) ++stats.level_sizes[l];
+    const std::size_t degree = graph.degree(node, 0);
     ++stats.degree_histogram[degree];
     edges += degree;
-  }
-  if (graph.size() > 0) stats.mean_degree = static_cast<double>(edges) / static_cast<double>(graph.size());
+  });
+  if (stats.size > 0) stats.mean_degree = static_cast<double>(edges) / static_cast<double>(stats.size);
   return stats;
 }
 
@@ -49,11 +50,12 @@ HnswValidation HnswIndex::validate() const {
       result.dead_edges += static_cast<std::size_t>(seen.end() - std::unique(seen.begin(), seen.end()));
     }
   }
-  result.no_in_edges = static_cast<std::size_t>(std::count(has_in_edge.begin(), has_in_edge.end(), false));
-  if (!has_in_edge[graph.entry]) --result.no_in_edges;  // it needs none
-
   std::vector<bool> reached(graph.size());
-  result.unreachable = graph.size() - mark_reached(graph, graph.entry, reached);
+  mark_reached(graph, graph.entry, reached);
+  graph.live.for_each([&](std::uint32_t node) {
+    result.no_in_edges += !has_in_edge[node] && node != graph.entry;  // which needs none
+    result.unreachable += !reached[node];
+  });
   return result;
 }
 

@@ -1,0 +1,186 @@
+// Adding rows: stored, encoded and linked while searches go on, and there for them all at once.
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/hooks.hpp"
+#include "base/parallel.hpp"
+#include "base/vectors.hpp"
+#include "hnsw/bulk_build.hpp"
+#include "hnsw/codes.hpp"
+#include "hnsw/impl.hpp"
+#include "hnsw/insert.hpp"
+#include "hnsw/repair.hpp"
+#include "hnsw/rows.hpp"
+
+namespace whimbrel {
+namespace {
+
+void check_order(std::span<const std::int64_t> order, std::size_t n) {
+  if (order.empty()) return;
+  if (order.size() != n)
+    throw std::invalid_argument("order: expected " + std::to_string(n) + " values, got " +
+                                std::to_string(order.size()));
+  std::vector<bool> seen(n);
+  for (const std::int64_t i : order) {
+    if (i < 0 || static_cast<std::size_t>(i) >= n || seen[static_cast<std::size_t>(i)])
+      throw std::invalid_argument("order: expected each of 0 to " + std::to_string(n - 1) + " once, got " +
+                                  std::to_string(i) +
+                                  (i < 0 || static_cast<std::size_t>(i) >= n ? "" : " twice"));
+    seen[static_cast<std::size_t>(i)] = true;
+  }
+}
+
+/// Room for rows [first, n): vectors stored, levels drawn, lists empty.
+void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, std::size_t threads,
+                 SliceMutex& state, std::uint64_t& version) {
+  const std::size_t n = first + vectors.rows;
+  state.change([&] {
+    version = next_version();
+    if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
+    graph.n_hidden += vectors.rows;
+    graph.vectors.resize(n);
+    graph.links0.resize(n);
+    graph.upper_begin.resize(n);
+    graph.level.resize(n);
+  });
+  const std::size_t first_upper = graph.upper_links.size();
+  std::size_t upper = first_upper;
+  for (std::size_t i = first; i < n; ++i) {
+    graph.level[i] = random_level(graph.params.seed, i, graph.params.M);
+    graph.upper_begin[i] = static_cast<std::uint32_t>(upper);
+    upper += graph.level[i];
+  }
+  if (upper > kMaxNodes) throw std::length_error("index: expected at most 2^31 - 2 upper-level nodes");
+  state.change([&] { graph.upper_links.resize(upper); });
+  for (std::size_t i = first_upper; i < upper; ++i)
+    std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
+  constexpr std::size_t kRows = 256;
+  parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
+    for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
+      store_row(graph, vectors.row(i), graph.vectors.row(first + i));
+      std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
+    }
+  });
+}
+
+void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_hidden) {
+  graph.vectors.resize(n);
+  graph.links0.resize(n);
+  graph.upper_begin.resize(n);
+  graph.level.resize(n);
+  graph.upper_links.resize(n_upper);
+  graph.codes.resize(std::min(n, graph.codes.size()));
+  graph.n_hidden = n_hidden;
+  if (n == 0) graph.dim_order.clear();
+}
+
+/// Whether one of a few vectors has mostly removed rows around it: what is linked to them has to be linked
+/// again soon, and then in a worse place.
+bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
+  SearchScratch scratch(graph);
+  GraphSearch search(graph, vector_points(graph), scratch);
+  const Pool& near = scratch.pool;
+  for (std::size_t i = 0; i < vectors.rows; ++i) {
+    const float* query = scratch.query.data();
+    store_row(graph, vectors.row(i), scratch.query.data());
+    search.beam(query, 0, search.descend(query, 0), 2 * graph.params.M, scratch.pool);
+    const auto removed =
+        std::count_if(near.begin(), near.end(), [&](Candidate c) { return graph.gone(c.node()); });
+    if (static_cast<std::size_t>(removed) * 2 > near.size()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void HnswIndex::Impl::add(MatrixView<const float> vectors, const AddOptions& options,
+                          const LevelLinker* link) {
+  check_rows(vectors, options);
+  const auto lock = mutex.write();
+  ids.check(vectors.rows, options.ids);
+  insert(vectors, options, link, {});
+}
+
+void HnswIndex::Impl::check_rows(MatrixView<const float> vectors, const AddOptions& options) const {
+  check_cols("vectors", vectors, graph.dim);
+  check_finite("vectors", vectors, resolve_threads(options.threads));
+  check_order(options.order, vectors.rows);
+}
+
+void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& options,
+                             const LevelLinker* link, std::span<const std::uint32_t> replaced) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::size_t threads = resolve_threads(options.threads);
+  if (graph.live.count() == 0 && graph.size() > 0) drop_gone();
+  const std::size_t first = graph.size(), first_upper = graph.upper_links.size();
+  if (vectors.rows > kMaxNodes - first)
+    throw std::length_error("vectors: expected at most 2^31 - 2 in one index, got " + std::to_string(first) +
+                            " + " + std::to_string(vectors.rows));
+  if (graph.n_hidden > 0 && (worth_repairing(graph, vectors.rows) || among_removed(graph, vectors))) {
+    ProgressMeter meter(
+        [&](std::size_t, std::size_t) {
+          if (options.progress) options.progress(0, vectors.rows);
+        },
+        0);
+    repair(graph, threads, state, meter);
+  }
+  const std::size_t n_hidden = graph.n_hidden;
+  const bool stored = ids.stored();
+  RowSet staying;
+  if (n_hidden > 0 || !replaced.empty()) {
+    staying = graph.live;
+    for (const std::uint32_t row : replaced) staying.erase(row);
+  }
+  const bool any_leaving = staying.count() > 0 && staying.count() < first;
+  RowSet live = graph.live.grown(first + vectors.rows);  // afterwards what there was, for a failure
+  try {
+    ProgressMeter meter(options.progress, vectors.rows);
+    state.change([&] {
+      std::swap(graph.live, live);
+      ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
+    });
+    append_rows(graph, first, vectors, threads, state, version);
+    LearnedCodes learned = encode_new_rows(graph, threads, state);
+    if (link != nullptr) {
+      bulk_link(graph, vectors, options.order, threads, *link, state, meter);
+      meter.finish();
+    } else {
+      insert_rows(graph, first, options.order, threads, any_leaving ? &staying : nullptr, state, meter);
+    }
+    // Nothing throws from here on: lists lead to the new rows.
+    state.change([&] {
+      if (replaced.empty())
+        ids.append(vectors.rows, options.ids);
+      else
+        ids.append_in_place_of(replaced);
+      // Scratches have the size of the queries of a codec.
+      if (use_codes(graph, std::move(learned))) scratches.clear();
+      for (std::size_t row = first; row < graph.size(); ++row)
+        graph.live.insert(static_cast<std::uint32_t>(row));
+      for (const std::uint32_t row : replaced) graph.live.erase(row);
+      graph.n_hidden = n_hidden + replaced.size();
+      graph.n_linked = graph.size();
+      version = next_version();
+      size = graph.live.count();
+    });
+  } catch (...) {
+    state.change([&] {
+      std::swap(graph.live, live);
+      drop_rows(graph, first, first_upper, n_hidden);
+      ids.give_back(stored);
+    });
+    throw;
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  build_seconds += seconds;
+  log_line([&] {
+    return "hnsw: added " + std::to_string(vectors.rows) + " rows to " + std::to_string(first) + " in " +
+           std::to_string(seconds) + " s, " + std::to_string(threads) + " threads, " +
+           kernels::active_table().isa;
+  });
+}
+
+}  // namespace whimbrel

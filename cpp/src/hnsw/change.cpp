@@ -1,0 +1,92 @@
+// Removing points, replacing their vectors, and taking back the room of those that are gone.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/parallel.hpp"
+#include "hnsw/impl.hpp"
+#include "hnsw/repair.hpp"
+
+namespace whimbrel {
+
+std::vector<std::uint32_t> HnswIndex::Impl::rows_of(std::span<const std::int64_t> ids_of_rows) const {
+  std::vector<std::uint32_t> rows;
+  rows.reserve(ids_of_rows.size());
+  for (const std::int64_t id : ids_of_rows) {
+    const auto row = ids.find(id);
+    if (!row) throw std::out_of_range("ids: expected ids in the index, got " + std::to_string(id));
+    rows.push_back(*row);
+  }
+  return rows;
+}
+
+void HnswIndex::Impl::drop_gone() {
+  const RowSet kept = graph.live;
+  state.change([&] {
+    drop_gone_rows(graph);
+    ids.keep(kept);
+    if (graph.quantizer.empty()) scratches.clear();
+    version = next_version();
+  });
+}
+
+void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& options) {
+  const auto lock = impl_->mutex.write();
+  Graph& graph = impl_->graph;
+  const auto rows = impl_->rows_of(ids);
+  if (rows.empty()) return;
+  impl_->state.change([&] {
+    impl_->ids.store();
+    for (const std::uint32_t row : rows) {
+      if (!graph.live.contains(row)) continue;  // given twice
+      impl_->ids.erase(row);
+      graph.live.erase(row);
+      ++graph.n_hidden;
+    }
+    impl_->version = next_version();
+    impl_->size = graph.live.count();
+  });
+  if (graph.live.count() == 0) return impl_->drop_gone();
+  if (!worth_repairing(graph, 0)) return;
+  ProgressMeter meter(options.progress, graph.size());
+  repair(graph, resolve_threads(options.threads), impl_->state, meter);
+  meter.finish();
+}
+
+void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
+                       const ChangeOptions& options) {
+  AddOptions how;
+  how.threads = options.threads;
+  how.progress = options.progress;
+  if (ids.size() != vectors.rows)
+    throw std::invalid_argument("ids: expected one per vector, " + std::to_string(vectors.rows) + ", got " +
+                                std::to_string(ids.size()));
+  impl_->check_rows(vectors, how);
+  const auto lock = impl_->mutex.write();
+  const auto rows = impl_->rows_of(ids);
+  auto sorted = rows;
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end())
+    throw std::invalid_argument("ids: expected each once, got " + std::to_string(impl_->ids.id(*twice)) +
+                                " twice");
+  if (rows.empty()) return;
+  impl_->insert(vectors, how, nullptr, rows);
+  // The vectors are replaced, so this is not interrupted.
+  ProgressMeter meter({}, 0);
+  if (worth_repairing(impl_->graph, 0))
+    repair(impl_->graph, resolve_threads(options.threads), impl_->state, meter);
+}
+
+void HnswIndex::compact(const ChangeOptions& options) {
+  const auto lock = impl_->mutex.write();
+  Graph& graph = impl_->graph;
+  ProgressMeter meter(options.progress, graph.size());
+  // Without removed points too: small additions leave it to this to make every point reachable.
+  if (graph.live.count() > 0) repair(graph, resolve_threads(options.threads), impl_->state, meter);
+  meter.finish();
+  if (graph.live.count() < graph.size()) impl_->drop_gone();
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,88 @@
+// The searches of HnswIndex for the k nearest: of queries, and of its own points.
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/vectors.hpp"
+#include "hnsw/query.hpp"
+
+namespace whimbrel {
+namespace {
+
+/// The first k results that are not `self`.
+void write_results(const SearchScratch& scratch, std::size_t k, std::int64_t self, float shift,
+                   std::int64_t* ids, float* distances) {
+  std::size_t n = 0;
+  for (const auto& [distance, id] : scratch.results) {
+    if (n == k) break;
+    if (id == self) continue;
+    ids[n] = id;
+    distances[n++] = distance + shift;
+  }
+  std::fill(ids + n, ids + k, std::int64_t{-1});
+  std::fill(distances + n, distances + k, std::numeric_limits<float>::infinity());
+}
+
+}  // namespace
+
+void check_queries(const HnswIndex::Impl& index, MatrixView<const float> queries, std::size_t n_filters,
+                   std::size_t threads) {
+  check_cols("queries", queries, index.graph.dim);
+  check_finite("queries", queries, threads);
+  if (n_filters > 1 && n_filters != queries.rows)
+    throw std::invalid_argument("filter: expected one, or one per query, " + std::to_string(queries.rows) +
+                                ", got " + std::to_string(n_filters));
+}
+
+void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
+                       float* distances, SearchCounts* counts) const {
+  const std::size_t k = params.k, threads = resolve_threads(params.threads);
+  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  check_queries(*impl_, queries, params.filters.size(), threads);
+  ProgressMeter meter(params.progress, queries.rows);
+  for (std::size_t begin = 0; begin < queries.rows; begin += kQuerySlice) {
+    const auto lock = impl_->read();
+    const Query query(*impl_, k, params.ef_search, params.exact);
+    const Allowed allowed(*impl_, params.filters);
+    const float shift = distance_shift(*impl_);
+    for_each_query(*impl_, begin, std::min(queries.rows, begin + kQuerySlice), threads, meter,
+                   [&](std::size_t q, SearchScratch& scratch) {
+                     query.run(queries.row(q), allowed.of_query(q), scratch);
+                     write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
+                     if (counts) counts[q] = scratch.counts;
+                   });
+  }
+  meter.finish();
+}
+
+KnnGraph HnswIndex::knn_graph(const SearchParams& params) const {
+  const std::size_t k = params.k, threads = resolve_threads(params.threads);
+  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  if (params.filters.size() > 1)
+    throw std::invalid_argument("filter: expected one, got " + std::to_string(params.filters.size()));
+  // All of one state: changes wait, searches need not.
+  const auto whole = impl_->mutex.read();
+  const auto lock = impl_->read();
+  const Graph& graph = impl_->graph;
+  std::vector<std::uint32_t> rows;
+  rows.reserve(graph.live.count());
+  graph.live.for_each([&](std::uint32_t row) { rows.push_back(row); });
+  KnnGraph out;
+  out.ids.resize(rows.size());
+  out.neighbors.resize(rows.size() * k);
+  out.distances.resize(rows.size() * k);
+  const Query query(*impl_, k + 1, params.ef_search, params.exact);
+  const Allowed allowed(*impl_, params.filters);
+  const float shift = distance_shift(*impl_);
+  ProgressMeter meter(params.progress, rows.size());
+  for_each_query(*impl_, 0, rows.size(), threads, meter, [&](std::size_t i, SearchScratch& scratch) {
+    out.ids[i] = impl_->ids.id(rows[i]);
+    query.run_node(rows[i], allowed.of_query(0), scratch);
+    write_results(scratch, k, out.ids[i], shift, out.neighbors.data() + i * k, out.distances.data() + i * k);
+  });
+  meter.finish();
+  return out;
+}
+
+}  // namespace whimbrel

@@ -1,0 +1,139 @@
+#include "hnsw/query.hpp"
+
+#include <cmath>
+#include <optional>
+
+#include "hnsw/filtered_search.hpp"
+#include "hnsw/id_filter.hpp"
+#include "hnsw/rows.hpp"
+
+namespace whimbrel {
+namespace {
+
+/// Vectors on their way while one is measured.
+constexpr std::size_t kRowsAhead = 4;
+
+void prefetch_vector(const Graph& graph, std::uint32_t node) {
+  const float* row = graph.vectors.row(node);
+  for (std::size_t i = 0; i < graph.dim; i += kCacheLine / sizeof(float)) __builtin_prefetch(row + i);
+}
+
+/// Fill the scratch's pool with the best `ef` nodes that are found, of `allowed` if it is not null.
+template <class P>
+void fill_pool(const Graph& graph, const P& points, typename P::Query query, std::size_t ef,
+               std::size_t least, const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) {
+  if (without != kNoNode) {
+    FilteredSearch(graph, points, graph.live, scratch).run_without(query, ef, without);
+  } else if (allowed != nullptr) {
+    FilteredSearch(graph, points, *allowed, scratch).run(query, ef, least);
+  } else {
+    GraphSearch search(graph, points, scratch);
+    search.beam(query, 0, search.descend(query, 0), ef, scratch.pool);
+  }
+}
+
+}  // namespace
+
+Allowed::Allowed(const HnswIndex::Impl& index, std::span<const IdFilter* const> filters) {
+  for (const IdFilter* filter : filters)
+    rows_.push_back(filter == nullptr ? nullptr : filter->impl().rows(index));
+  if (index.graph.n_hidden > 0) all_ = &index.graph.live;
+}
+
+Query::Query(const HnswIndex::Impl& index, std::size_t k, std::size_t ef_search, bool exact)
+    : index_(index),
+      graph_(index.graph),
+      kernel_(kernels::metric_kernels(kernels::active_table(), graph_.params.metric).canonical),
+      k_(k),
+      ef_(std::min(graph_.live.count(), std::max(k, ef_search ? ef_search : graph_.params.ef_search))),
+      exact_(exact) {}
+
+void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
+                std::uint32_t without) const {
+  store_row(graph_, row, scratch.query.data());
+  // Cosine compares normalized vectors, the other metrics the caller's.
+  answer(graph_.params.metric == Metric::kCosine ? scratch.query.data() : row, allowed, scratch, without);
+}
+
+void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
+                     std::uint32_t without) const {
+  std::copy_n(graph_.vectors.row(node), graph_.vectors.stride(), scratch.query.data());
+  std::vector<float> own(graph_.dim_order.empty() ? 0 : graph_.dim);
+  answer(caller_row(graph_, node, own.data()), allowed, scratch, without);
+}
+
+void Query::answer(const float* query, const RowSet* allowed, SearchScratch& scratch,
+                   std::uint32_t without) const {
+  scratch.counts = {};
+  scratch.results.clear();
+  if (graph_.live.count() == 0) return;
+  if (exact_)
+    scan(query, allowed != nullptr ? *allowed : graph_.live, scratch);
+  else
+    rank(query, find_candidates(allowed, scratch, without), scratch);
+}
+
+/// Fill the scratch's pool; how many of its first entries have to be measured exactly to know the k nearest.
+std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch,
+                                   std::uint32_t without) const {
+  const Pool& pool = scratch.pool;
+  if (graph_.quantizer.empty()) {
+    fill_pool(graph_, vector_points(graph_), scratch.query.data(), ef_, k_, allowed, scratch, without);
+    // Those within rounding of the k-th too.
+    constexpr std::uint64_t kNearTie = 64;  // units in the last place
+    std::size_t n = std::min(k_, pool.size());
+    while (n < pool.size() && pool[n].ulps_above(pool[k_ - 1]) <= kNearTie) ++n;
+    return n;
+  }
+  if (!scratch.codes) scratch.codes.emplace(graph_.quantizer);
+  const auto query = graph_.quantizer.encode_query(scratch.query.data(), *scratch.codes);
+  // The width was learned for ten results; fewer do not average out the errors of codes.
+  constexpr std::size_t kMinWidth = 16;
+  const auto width = std::max(
+      kMinWidth, static_cast<std::size_t>(std::ceil(static_cast<double>(k_) * graph_.quantizer.rerank)));
+  fill_pool(graph_, traversal_points(graph_), query, std::max(ef_, std::min(width, graph_.live.count())), k_,
+            allowed, scratch, without);
+  const std::size_t n = std::min(width, pool.size());
+  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_vector(graph_, pool[i].node());
+  scratch.counts.distances += n;
+  return n;
+}
+
+std::pair<float, std::int64_t> Query::measure(const float* query, std::uint32_t node,
+                                              SearchScratch& scratch) const {
+  return {kernel_(query, caller_row(graph_, node, scratch.row.data()), graph_.dim), index_.ids.id(node)};
+}
+
+/// Fast arithmetic chose; canonical arithmetic is returned.
+void Query::rank(const float* query, std::size_t n, SearchScratch& scratch) const {
+  const Pool& pool = scratch.pool;
+  auto& best = scratch.results;
+  best.resize(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i + kRowsAhead < n) prefetch_vector(graph_, pool[i + kRowsAhead].node());
+    best[i] = measure(query, pool[i].node(), scratch);
+  }
+  std::sort(best.begin(), best.end());
+}
+
+/// All rows of the set in canonical arithmetic; the best k are kept as a heap, the worst on top.
+void Query::scan(const float* query, const RowSet& rows, SearchScratch& scratch) const {
+  constexpr std::size_t kRowsPerCheck = 1024;
+  auto& best = scratch.results;
+  std::size_t n = 0;
+  rows.for_each([&](std::uint32_t node) {
+    if (++n % kRowsPerCheck == 0) check_stop();
+    const auto candidate = measure(query, node, scratch);
+    if (best.size() == k_) {
+      if (!(candidate < best.front())) return;
+      std::pop_heap(best.begin(), best.end());
+      best.pop_back();
+    }
+    best.push_back(candidate);
+    std::push_heap(best.begin(), best.end());
+  });
+  scratch.counts.distances += n;
+  std::sort_heap(best.begin(), best.end());
+}
+
+}  // namespace whimbrel
