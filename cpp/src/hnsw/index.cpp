@@ -45,7 +45,7 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
 void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, std::size_t threads) {
   const std::size_t n = first + vectors.rows;
   if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
-  graph.vectors.resize(n);
+  resize_rows(graph, n);
   graph.links0.resize(n);
   graph.upper_begin.resize(n);
   graph.level.resize(n);
@@ -62,15 +62,16 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
+    std::vector<float> scratch(graph.vectors.stride());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
-      store_row(graph, vectors.row(i), graph.vectors.row(first + i));
+      put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
   });
 }
 
 void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper) {
-  graph.vectors.resize(n);
+  resize_rows(graph, n);
   graph.links0.resize(n);
   graph.upper_begin.resize(n);
   graph.level.resize(n);
@@ -82,17 +83,18 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper) {
 /// Vectors on their way while one is measured.
 constexpr std::size_t kRowsAhead = 4;
 
-void prefetch_vector(const Graph& graph, std::uint32_t node) {
-  const float* row = graph.vectors.row(node);
-  for (std::size_t i = 0; i < graph.dim; i += kCacheLine / sizeof(float)) __builtin_prefetch(row + i);
-}
-
 /// Fill the scratch's pool; how many of its first entries have to be measured exactly to know the k nearest.
 std::size_t find_candidates(const Graph& graph, std::size_t k, std::size_t ef, SearchScratch& scratch) {
   const Pool& pool = scratch.pool;
   if (graph.quantizer.empty()) {
-    GraphSearch search(graph, vector_points(graph), scratch);
-    search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
+    const auto search_in = [&](const auto& points) {
+      GraphSearch search(graph, points, scratch);
+      search.beam(scratch.query.data(), 0, search.descend(scratch.query.data(), 0), ef, scratch.pool);
+    };
+    if (graph.in_halves())
+      search_in(HalfPoints(graph));
+    else
+      search_in(VectorPoints(graph));
     // Those within rounding of the k-th too.
     constexpr std::uint64_t kNearTie = 64;  // units in the last place
     std::size_t n = std::min(k, pool.size());
@@ -101,14 +103,16 @@ std::size_t find_candidates(const Graph& graph, std::size_t k, std::size_t ef, S
   }
   if (!scratch.codes) scratch.codes.emplace(graph.quantizer);
   const auto query = graph.quantizer.encode_query(scratch.query.data(), *scratch.codes);
-  // The width was learned for ten results; fewer do not average out the errors of codes.
+  // The width was learned for ten results; fewer do not average out the errors of codes. A narrow beam is
+  // asked for speed.
   constexpr std::size_t kMinWidth = 16;
-  const auto width = std::max(
-      kMinWidth, static_cast<std::size_t>(std::ceil(static_cast<double>(k) * graph.quantizer.rerank)));
+  const auto wanted = static_cast<std::size_t>(
+      std::ceil(static_cast<double>(k) * static_cast<double>(graph.quantizer.rerank)));
+  const std::size_t width = std::max(kMinWidth, std::min(wanted, ef));
   GraphSearch search(graph, traversal_points(graph), scratch);
   search.beam(query, 0, search.descend(query, 0), std::max(ef, std::min(width, graph.size())), scratch.pool);
   const std::size_t n = std::min(width, pool.size());
-  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_vector(graph, pool[i].node());
+  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_row(graph, pool[i].node());
   scratch.counts.distances += n;
   return n;
 }
@@ -125,8 +129,14 @@ void check_params(std::size_t dim, const HnswParams& p) {
                                 std::to_string(p.batch_growth));
   if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine)
     throw std::invalid_argument("metric: expected l2, ip or cosine");
-  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto)
-    throw std::invalid_argument("codec: expected f32, sq8 or auto");
+  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto && p.codec != Codec::kF16)
+    throw std::invalid_argument("codec: expected f32, f16, sq8 or auto");
+  if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16)
+    throw std::invalid_argument("rerank: expected f32 or f16");
+  if (p.codec == Codec::kF32 && p.rerank != Rerank::kF32)
+    throw std::invalid_argument("rerank: expected f32 with codec f32, got f16");
+  if (p.codec == Codec::kF16 && p.rerank != Rerank::kF16)
+    throw std::invalid_argument("rerank: expected f16 with codec f16, got f32");
 }
 
 HnswIndex::HnswIndex(std::size_t dim, const HnswParams& params) {
@@ -164,6 +174,7 @@ void HnswIndex::add(MatrixView<const float> vectors, const AddOptions& options, 
   check_cols("vectors", vectors, graph.dim);
   check_finite("vectors", vectors, threads);
   check_order(options.order, vectors.rows);
+  if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors);
 
   const auto lock = impl_->mutex.write();
   const std::size_t first = graph.size(), first_upper = graph.upper_links.size();
@@ -225,7 +236,7 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
       auto& best = scratch.results;
       best.resize(n);
       for (std::size_t i = 0; i < n; ++i) {
-        if (i + kRowsAhead < n) prefetch_vector(graph, pool[i + kRowsAhead].node());
+        if (i + kRowsAhead < n) prefetch_row(graph, pool[i + kRowsAhead].node());
         best[i] = {kernels.canonical(query, caller_row(graph, pool[i].node(), scratch.row.data()), graph.dim),
                    impl_->ids.id(pool[i].node())};
       }
@@ -277,7 +288,7 @@ void HnswIndex::get_vectors(std::span<const std::int64_t> ids, float* out) const
     if (!row) throw std::out_of_range("ids: expected ids in the index, got " + std::to_string(id));
     rows.push_back(*row);
   }
-  std::vector<float> scratch(impl_->graph.dim);
+  std::vector<float> scratch(impl_->graph.vectors.stride());
   for (std::size_t i = 0; i < rows.size(); ++i)
     std::copy_n(caller_row(impl_->graph, rows[i], scratch.data()), impl_->graph.dim,
                 out + i * impl_->graph.dim);
@@ -305,8 +316,8 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.dim_order.size() * sizeof(std::uint32_t) + g.quantizer.bytes() +
-         g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
+  return g.vectors.bytes() + g.halves.bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
+         g.quantizer.bytes() + g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
          g.upper_links.bytes() + impl_->ids.bytes();
 }
 

@@ -19,8 +19,8 @@ std::size_t mark_reached(const Graph& graph, std::uint32_t start, std::vector<bo
 /// link again, and so does the entry point, which a search need not come back to from where it descends.
 ///
 /// @param before_change  called with each node whose list is about to change; if it throws, nothing more does
-template <class T>
-void attach_unreached(Graph& graph, const Points<T>& points, SearchScratch& scratch,
+template <class P>
+void attach_unreached(Graph& graph, const P& points, SearchScratch& scratch,
                       const std::function<void(std::uint32_t)>& before_change);
 
 }  // namespace whimbrel
