@@ -53,9 +53,10 @@ kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& sc
   for (std::size_t c = 0; c < code_dim; ++c) largest = std::max(largest, std::abs(scratch.values[c]));
   const float unit = std::min(largest / 127, FLT_MAX / 127);
   const float inverse = unit > FLT_MIN ? 1 / unit : 0.0f;
+  const float* const values = scratch.values.data();
   std::int8_t* const out = scratch.query.data();
-  for (std::size_t c = 0; c < code_dim; ++c) {
-    const float level = scratch.values[c] * inverse;
+  for (std::size_t c = 0, n = code_dim; c < n; ++c) {
+    const float level = values[c] * inverse;
     out[c] = std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
                                       : std::int8_t{0};
   }
