@@ -165,6 +165,18 @@ WHIMBREL_API wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, s
 
 WHIMBREL_API wb_status wb_hnsw_size(const wb_hnsw* index, size_t* size);
 WHIMBREL_API wb_status wb_hnsw_dim(const wb_hnsw* index, size_t* dim);
+/* Remove points; their ids may be used again. An unknown id is WB_OUT_OF_RANGE, and nothing changes. */
+WHIMBREL_API wb_status wb_hnsw_remove(wb_hnsw* index, const int64_t* ids, size_t n, const wb_run* run);
+/* Give points other vectors, one per row: all of them or none. */
+WHIMBREL_API wb_status wb_hnsw_update(wb_hnsw* index, const int64_t* ids, wb_matrix vectors,
+                                      const wb_run* run);
+/* Take back the room of removed points. */
+WHIMBREL_API wb_status wb_hnsw_compact(wb_hnsw* index, const wb_run* run);
+/* As wb_hnsw_search, among the n_allowed points with these ids; others it does not have are ignored. */
+WHIMBREL_API wb_status wb_hnsw_search_among(const wb_hnsw* index, wb_matrix queries, size_t k,
+                                            size_t ef_search, const int64_t* allowed, size_t n_allowed,
+                                            const wb_run* run, int64_t* ids, float* distances);
+
 /* Bytes of vectors, graph and ids in use. */
 WHIMBREL_API wb_status wb_hnsw_memory_usage(const wb_hnsw* index, size_t* bytes);
 WHIMBREL_API wb_status wb_hnsw_set_ef_search(wb_hnsw* index, uint32_t ef_search);

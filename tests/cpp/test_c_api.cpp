@@ -104,6 +104,33 @@ TEST_CASE("the C interface computes what the C++ interface does") {
   CHECK(wb_hnsw_get_vectors(c.handle, &unknown, 1, vector.data()) == WB_OUT_OF_RANGE);
 }
 
+TEST_CASE("points are removed, replaced and left out through the C interface") {
+  Index c;
+  const std::int64_t gone[] = {0, 5}, unknown = 12345, third = 2;
+  std::int64_t found[3] = {};
+  float distances[3] = {};
+  const auto row = [&](std::size_t i) { return wb_matrix{c.values.data() + i * kDim, 1, kDim, 0}; };
+  CHECK(wb_hnsw_remove(c.handle, &unknown, 1, nullptr) == WB_OUT_OF_RANGE);
+  CHECK(wb_hnsw_remove(c.handle, nullptr, 1, nullptr) == WB_INVALID_ARGUMENT);
+  REQUIRE(wb_hnsw_remove(c.handle, gone, 2, nullptr) == WB_OK);
+  CHECK(c.size() == kRows - 2);
+  REQUIRE(wb_hnsw_search(c.handle, row(5), 1, 0, nullptr, found, distances) == WB_OK);
+  CHECK(found[0] != 5);
+  CHECK(wb_hnsw_update(c.handle, &third, {nullptr, 1, kDim, 0}, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_update(c.handle, gone, row(5), nullptr) == WB_OUT_OF_RANGE);
+  REQUIRE(wb_hnsw_update(c.handle, &third, row(5), nullptr) == WB_OK);
+  REQUIRE(wb_hnsw_compact(c.handle, nullptr) == WB_OK);
+  REQUIRE(wb_hnsw_search(c.handle, row(5), 1, 0, nullptr, found, distances) == WB_OK);
+  CHECK(found[0] == 2);
+  const std::int64_t allowed[] = {7, 9, unknown};
+  REQUIRE(wb_hnsw_search_among(c.handle, row(7), 3, 0, allowed, 3, nullptr, found, distances) == WB_OK);
+  CHECK(found[0] == 7);
+  CHECK(found[1] == 9);
+  CHECK(found[2] == -1);
+  CHECK(wb_hnsw_search_among(c.handle, row(7), 1, 0, nullptr, 2, nullptr, found, distances) ==
+        WB_INVALID_ARGUMENT);
+}
+
 TEST_CASE("null pointers and sizes that overflow are refused with their name") {
   Index c;
   std::int64_t id = 0;

@@ -92,6 +92,30 @@ def test_every_call_works_while_another_thread_adds():
     assert index.dumps() == twin.dumps()
 
 
+@pytest.mark.parametrize("change", ["add", "update"])
+def test_searches_end_while_a_change_works_and_see_nothing_of_it(change):
+    index = wb.HnswIndex.build(DATA[:500], M=8)
+    calls = {
+        "add": lambda **how: index.add(DATA[500:], **how),
+        "update": lambda **how: index.update(np.arange(500), DATA[500:1000], **how),
+    }
+    before, during = index.search(QUERIES, exact=True), []
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def progress(done, total):
+            work = pool.submit(lambda: (index.search(QUERIES, exact=True), index.search(QUERIES), len(index)))
+            during.append(work.result(timeout=100))
+
+        calls[change](progress=progress)
+    assert during
+    for exact, near, size in during:
+        np.testing.assert_array_equal(exact.ids, before.ids)
+        assert np.mean(near.ids == before.ids) > 0.9
+        assert size == 500
+    assert not (index.search(QUERIES, exact=True).ids == before.ids).all()
+
+
 def test_adds_from_several_threads_all_arrive():
     index = wb.HnswIndex(24, M=8, ef_construction=50)
     in_threads(4, lambda i: index.add(DATA[i::4], ids=np.arange(8000)[i::4]))

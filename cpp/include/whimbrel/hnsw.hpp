@@ -159,8 +159,8 @@ struct HnswValidation {
 /// Thread safety: any number of `const` calls may run at once. Of the calls that change the index one runs at
 /// a time, and others wait for it. Meanwhile search, get_vectors, ids, neighbors, size and params go on; what
 /// is being added is there for them when the call ends, what is removed is gone when it begins. They wait for
-/// slices of it only: links of a batch, and the moving of rows in compact(). All other calls wait for its
-/// end.
+/// slices of it only: links of a batch, and the moving of rows in compact(). A search of more than 1,024
+/// queries (exact: 32) takes turns with it. All other calls wait for its end.
 class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range

@@ -59,6 +59,43 @@ wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size
   });
 }
 
+wb_status wb_hnsw_remove(wb_hnsw* index, const int64_t* ids, size_t n, const wb_run* run) {
+  return guarded([&] {
+    const Run how = read_run(run);
+    required("index", index).index.remove({required_array("ids", ids, n), n}, {how.threads, how.progress});
+  });
+}
+
+wb_status wb_hnsw_update(wb_hnsw* index, const int64_t* ids, wb_matrix vectors, const wb_run* run) {
+  return guarded([&] {
+    const auto rows = read_matrix("vectors", vectors);
+    const Run how = read_run(run);
+    required("index", index)
+        .index.update({required_array("ids", ids, rows.rows), rows.rows}, rows, {how.threads, how.progress});
+  });
+}
+
+wb_status wb_hnsw_compact(wb_hnsw* index, const wb_run* run) {
+  return guarded([&] {
+    const Run how = read_run(run);
+    required("index", index).index.compact({how.threads, how.progress});
+  });
+}
+
+wb_status wb_hnsw_search_among(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
+                               const int64_t* allowed, size_t n_allowed, const wb_run* run, int64_t* ids,
+                               float* distances) {
+  return guarded([&] {
+    const auto asked = read_matrix("queries", queries);
+    const Run how = read_run(run);
+    check_results(asked.rows, k, ids, distances);
+    const whimbrel::IdFilter filter({required_array("allowed", allowed, n_allowed), n_allowed});
+    const whimbrel::IdFilter* filters[] = {&filter};
+    required("index", index)
+        .index.search(asked, {k, ef_search, how.threads, how.progress, filters}, ids, distances);
+  });
+}
+
 wb_status wb_hnsw_size(const wb_hnsw* index, size_t* size) {
   return guarded([&] { required("size", size) = required("index", index).index.size(); });
 }

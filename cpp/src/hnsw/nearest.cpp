@@ -41,12 +41,13 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
   if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_queries(*impl_, queries, params.filters.size(), threads);
   ProgressMeter meter(params.progress, queries.rows);
-  for (std::size_t begin = 0; begin < queries.rows; begin += kQuerySlice) {
+  const std::size_t slice = query_slice(params.exact);
+  for (std::size_t begin = 0; begin < queries.rows; begin += slice) {
     const auto lock = impl_->read();
     const Query query(*impl_, k, params.ef_search, params.exact);
     const Allowed allowed(*impl_, params.filters);
     const float shift = distance_shift(*impl_);
-    for_each_query(*impl_, begin, std::min(queries.rows, begin + kQuerySlice), threads, meter,
+    for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter,
                    [&](std::size_t q, SearchScratch& scratch) {
                      query.run(queries.row(q), allowed.of_query(q), scratch);
                      write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
@@ -63,8 +64,11 @@ KnnGraph HnswIndex::knn_graph(const SearchParams& params) const {
     throw std::invalid_argument("filter: expected one, got " + std::to_string(params.filters.size()));
   // All of one state: changes wait, searches need not.
   const auto whole = impl_->mutex.read();
-  const auto lock = impl_->read();
+  auto lock = impl_->read();
   const Graph& graph = impl_->graph;
+  const Query query(*impl_, k + 1, params.ef_search, params.exact);
+  const Allowed allowed(*impl_, params.filters);
+  lock.unlock();
   std::vector<std::uint32_t> rows;
   rows.reserve(graph.live.count());
   graph.live.for_each([&](std::uint32_t row) { rows.push_back(row); });
@@ -72,8 +76,6 @@ KnnGraph HnswIndex::knn_graph(const SearchParams& params) const {
   out.ids.resize(rows.size());
   out.neighbors.resize(rows.size() * k);
   out.distances.resize(rows.size() * k);
-  const Query query(*impl_, k + 1, params.ef_search, params.exact);
-  const Allowed allowed(*impl_, params.filters);
   const float shift = distance_shift(*impl_);
   ProgressMeter meter(params.progress, rows.size());
   for_each_query(*impl_, 0, rows.size(), threads, meter, [&](std::size_t i, SearchScratch& scratch) {

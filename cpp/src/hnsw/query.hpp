@@ -64,7 +64,7 @@ class Query {
 };
 
 /// Queries that are searched for in one state of the index; then a change may have its turn.
-inline constexpr std::size_t kQuerySlice = 4096;
+constexpr std::size_t query_slice(bool exact) { return exact ? 32 : 1024; }
 
 /// What is added to canonical distances at the end: cosine is sorted by products.
 inline float distance_shift(const HnswIndex::Impl& index) {

@@ -16,13 +16,14 @@ RangeResult HnswIndex::range_search(MatrixView<const float> queries, float radiu
   using Hits = std::vector<std::pair<float, std::int64_t>>;
   std::vector<Hits> hits(queries.rows);
   ProgressMeter meter(params.progress, queries.rows);
-  for (std::size_t begin = 0; begin < queries.rows; begin += kQuerySlice) {
+  const std::size_t slice = query_slice(params.exact);
+  for (std::size_t begin = 0; begin < queries.rows; begin += slice) {
     const auto lock = impl_->read();
     const std::size_t n_live = impl_->graph.live.count();
     const std::size_t ef = params.ef_search ? params.ef_search : impl_->graph.params.ef_search;
     const Allowed allowed(*impl_, params.filters);
     const float shift = distance_shift(*impl_);
-    for_each_query(*impl_, begin, std::min(queries.rows, begin + kQuerySlice), threads, meter,
+    for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter,
                    [&](std::size_t q, SearchScratch& scratch) {
                      const RowSet* rows = allowed.of_query(q);
                      const std::size_t n = rows == nullptr ? n_live : rows->count();

@@ -33,7 +33,7 @@ class Tuning {
       throw std::invalid_argument("queries: expected some, and other points in the index, got " +
                                   std::to_string(size()) + " and " + std::to_string(n_points_));
     k_ = std::min(params.k, n_points_);
-    truth_ = find(k_ + held_out(), 0, true);
+    truth_ = find(k_ + held_out(), k_, true);
     for (std::size_t q = 0; q < size(); ++q) {
       if (held_out()) std::erase(truth_[q], index.ids.id(sample_[q]));
       truth_[q].resize(std::min(truth_[q].size(), k_));
@@ -119,13 +119,9 @@ TunedEf HnswIndex::tune(const TuneParams& params) {
   check_target(params.recall, params.k);
   if (params.queries.data != nullptr || params.queries.rows > 0)
     check_queries(*impl_, params.queries, 0, resolve_threads(params.threads));
-  const auto whole = impl_->mutex.read();
-  TunedEf found;
-  {
-    const auto lock = impl_->read();
-    found = Tuning(*impl_, params).run(params.recall);
-    found.k = params.k;
-  }
+  const auto lock = impl_->mutex.read();  // changes wait, searches need not
+  TunedEf found = Tuning(*impl_, params).run(params.recall);
+  found.k = params.k;
   impl_->state.change([&] {
     std::vector<TunedEf>& tuned = impl_->tuned;
     std::erase_if(tuned, [&](const TunedEf& t) { return t.recall == found.recall && t.k == found.k; });
