@@ -114,13 +114,22 @@ TEST_CASE("loops run in the engine's threads and in the calling one, at most as 
     std::mutex mutex;
     std::set<std::thread::id> seen;
     std::vector<std::atomic<int>> runs(2000);
-    parallel_for(runs.size(), 0, [&](std::size_t item, std::size_t worker) {
-      CHECK(worker < concurrency);
-      ++runs[item];
-      std::this_thread::sleep_for(std::chrono::microseconds(10));
-      const std::lock_guard lock(mutex);
-      seen.insert(std::this_thread::get_id());
-    });
+    std::size_t polls = 0;
+    const auto caller = std::this_thread::get_id();
+    parallel_for(
+        runs.size(), 0,
+        [&](std::size_t item, std::size_t worker) {
+          CHECK(worker < concurrency);
+          ++runs[item];
+          std::this_thread::sleep_for(std::chrono::microseconds(10));
+          const std::lock_guard lock(mutex);
+          seen.insert(std::this_thread::get_id());
+        },
+        [&](std::size_t) {
+          CHECK(std::this_thread::get_id() == caller);
+          ++polls;
+        });
+    CHECK(polls > 0);
     for (const auto& r : runs) CHECK(r == 1);
     CHECK(seen.size() <= concurrency);
     seen.erase(std::this_thread::get_id());
