@@ -1,5 +1,5 @@
-// Products of byte codes with a quantized query, and projections whose sums have one order: what search on
-// codes is made of. Included by distance_kernels.cpp alone.
+// Products of byte codes with a quantized query or with each other, and projections whose sums have one order:
+// what construction and search on codes are made of. Included by distance_kernels.cpp alone.
 //
 // Numerics. A code is 0..255, a value of the query -127..127, their products are summed in 32 bits, exact for
 // up to kMaxCodeBytes bytes, so that sums have the same bits on every instruction set whatever their order. A
@@ -13,7 +13,7 @@
 namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA {
 namespace {
 
-/// Bytes that one step of a dot product takes of each row; kCodeLine is a multiple of it.
+/// 32-bit sums side by side, one register of them.
 #if defined(__AVX512F__)
 typedef __m512i CodeSums;
 #elif defined(__AVX2__)

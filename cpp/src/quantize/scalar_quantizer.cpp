@@ -37,7 +37,8 @@ void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* o
   for (std::size_t c = 0; c < code_dim; ++c) {
     const float level = scratch.values[c] * inverse + kMiddle;
     const float inside = level > 0 ? (level < 255 ? level : 255.0f) : 0.0f;  // NaN: 0
-    out[c] = static_cast<std::uint8_t>(inside + 0.5f);
+    const float rounded = inside + 0.5f;
+    out[c] = static_cast<std::uint8_t>(rounded);
     scratch.values[c] = step * (static_cast<float>(out[c]) - kMiddle);
   }
   std::fill(out + code_dim, out + stride(), std::uint8_t{0});
@@ -60,7 +61,7 @@ kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& sc
     out[c] = std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
                                       : std::int8_t{0};
   }
-  const float scale = (has_tail ? -2 : -1) * step * unit;
+  const float scale = (has_tail ? -2.0f : -1.0f) * step * unit;
   return {out, code_bytes(), std::clamp(scale, -FLT_MAX, 0.0f)};
 }
 
