@@ -1,5 +1,5 @@
-// Products of byte codes with a quantized query or with each other, and projections whose sums have one order:
-// what construction and search on codes are made of. Included by distance_kernels.cpp alone.
+// Products of byte codes with a quantized query or with each other, and projections whose sums have one
+// order: what construction and search on codes are made of. Included by distance_kernels.cpp alone.
 //
 // Numerics. A code is 0..255, a value of the query -127..127, their products are summed in 32 bits, exact for
 // up to kMaxCodeBytes bytes, so that sums have the same bits on every instruction set whatever their order. A
