@@ -12,6 +12,9 @@
 
 namespace whimbrel::cuda {
 
+/// A best token that is one as far as its best product goes; the whole document must be looked at.
+constexpr std::uint32_t kLookAtAll = 0xffffffffu;
+
 /// A query token and a stretch of a document that must be looked at as a whole.
 struct Doubt {
   std::uint64_t first;  // token
@@ -97,7 +100,58 @@ __device__ float scan_tokens(const MaxSimJob& job, unsigned slot, std::size_t fi
 
 constexpr unsigned kScanThreads = 256;
 
-/// The doubts that the scoring left, a warp for each.
+/// Best tokens to their canonical products, for whole documents: eight query tokens of a document or entry at
+/// a time for each warp. Before: one more than the token's number in its document, 0 for none.
+template <class T>
+__global__ void __launch_bounds__(kScanThreads) multiply_best(const __grid_constant__ MaxSimJob job) {
+  const unsigned lane = threadIdx.x % kLanes, dim = static_cast<unsigned>(job.queries.dim);
+  const std::size_t depth = job.queries.n_steps * kLanes, groups = job.best_stride / 8;
+  const std::size_t n = (job.last - job.first) * groups;
+  for (std::size_t i = (blockIdx.x * std::size_t{kScanThreads} + threadIdx.x) / kLanes; i < n;
+       i += gridDim.x * std::size_t{kScanThreads / kLanes}) {
+    const std::size_t row = i / groups, column = i % groups * 8;
+    std::uint32_t* best = job.best + row * job.best_stride + column;
+    const std::uint32_t mine = best[lane / 4];
+    if (__ballot_sync(kAllLanes, mine != 0) == 0) continue;
+    std::size_t doc = job.first + row, slot = column;
+    if (job.list_offsets != nullptr) {
+      slot += set_of_token(job.list_offsets, job.n_queries, static_cast<std::int64_t>(doc)) *
+              job.queries.slots_per_query;
+      doc = static_cast<std::size_t>(job.list_ids[doc]);
+    }
+    const auto first = static_cast<std::size_t>(job.offsets[doc]);
+    const auto length = static_cast<unsigned>(job.offsets[doc + 1] - job.offsets[doc]);
+    const T* rows = static_cast<const T*>(job.tokens) + first * job.stride + lane;
+    const float* query = job.queries.rows + slot * depth + lane;
+    const bool all = mine == kLookAtAll;
+    const std::uint32_t at = mine == 0 || all ? 0 : mine - 1;
+    float sums[8] = {}, scale[8];
+    const T* token[8];
+#pragma unroll
+    for (unsigned g = 0; g < 8; ++g) {
+      const std::uint32_t number = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
+      token[g] = rows + number * job.stride;
+      scale[g] = sizeof(T) == 1 ? __ldg(job.scales + first + number) : 1.0f;
+    }
+    // Zeros behind the last coordinate change no bit.
+#pragma unroll 2
+    for (unsigned step = 0; step < job.queries.n_steps; ++step)
+#pragma unroll
+      for (unsigned g = 0; g < 8; ++g)
+        sums[g] = Ip::add(
+            sums[g], __ldg(query + g * depth + step * kLanes),
+            step * kLanes + lane < dim ? TokenOperand<T>::widen(token[g] + step * kLanes, scale[g]) : 0.0f);
+    float product = fold_eight(sums, lane);
+    for (unsigned left = __ballot_sync(kAllLanes, all && lane % 4 == 0); left != 0; left &= left - 1) {
+      const unsigned g = (static_cast<unsigned>(__ffs(static_cast<int>(left))) - 1) / 4;
+      const float largest = scan_tokens<T>(job, static_cast<unsigned>(slot) + g, first, length);
+      if (lane / 4 == g) product = largest;
+    }
+    if (lane % 4 == 0 && mine != 0) best[lane / 4] = ordered(product);
+  }
+}
+
+/// The doubts that the scoring left, and pieces of documents, a warp for each.
 template <class T>
 __global__ void __launch_bounds__(kScanThreads) scan_doubts(const __grid_constant__ MaxSimJob job) {
   const unsigned n = min(*job.n_doubts, job.max_doubts);

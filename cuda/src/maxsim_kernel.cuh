@@ -37,7 +37,7 @@ class BestProducts {
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
   static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
   // As many as leave registers enough that nothing is spilled.
-  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 11 : kWarps == 2 ? 5 : 3;
+  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 12 : kWarps == 2 ? 6 : 3;
   static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
@@ -289,20 +289,16 @@ class BestProducts {
       for (unsigned h = 0; h < 2; ++h) state_[m][h] = {-INFINITY, -INFINITY, at};
   }
 
-  /// The document is complete: certify, compute again, write. The query tokens are read again afterwards, so
-  /// that their registers are free meanwhile.
+  /// The document is complete: certify, and leave the best token of each query token to the kernel that
+  /// multiplies them again, which has nothing else to hold in registers while it waits for memory.
   __device__ void settle() {
-    settle_rows();
-    if constexpr (!kLong) load_queries(0);
-  }
-
-  __device__ void settle_rows() {
-    float product[kTiles][2];
+    const float length =
+        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
-        State& s = state_[m][h];
+        State s = state_[m][h];
 #pragma unroll
         for (unsigned step = 1; step < 4; step *= 2) {
           const float best = __shfl_xor_sync(kAllLanes, s.best, step);
@@ -312,67 +308,26 @@ class BestProducts {
           s.at = best > s.best ? at : s.at;
           s.best = fmaxf(s.best, best);
         }
-      }
-    const float length =
-        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
-#pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m) {
-      // Without a branch in between, so that the reads of one product hide those of the next.
-#pragma unroll
-      for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
-#pragma unroll
-      for (unsigned h = 0; h < 2; ++h) {
-        const State& s = state_[m][h];
-        const unsigned group = m * kQueryRows + h * 8, mine = group + lane() / 4;
+        const unsigned mine = m * kQueryRows + h * 8 + lane() / 4;
+        if (lane() % 4 != 0 || mine >= n_rows_) continue;
         const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
         const float near = s.best - (facts.x * length + facts.y);
         // Not so if the bound is not a number. With a query token of zeros all products are zero.
         const bool certain = facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct);
         const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
-        bool doubtful = false;
-        if (lane() % 4 == 0 && mine < n_rows_ && !certain) {
-          const unsigned place = atomicAdd(job_.n_doubts, 1u);
-          doubtful = place >= job_.max_doubts;
-          if (!doubtful) job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
+        if (certain && whole_) {
+          job_.best[out] = 1 + s.at - doc_begin_;
+          continue;
         }
-        for (unsigned left = __ballot_sync(kAllLanes, doubtful); left != 0; left &= left - 1) {
-          const unsigned g = (static_cast<unsigned>(__ffs(static_cast<int>(left))) - 1) / 4;
-          const float exhaustive =
-              scan_tokens<T>(job_, slot_ + group + g, first_ + doc_begin_, doc_end_ - doc_begin_);
-          if (lane() / 4 == g) product[m][h] = exhaustive;
-        }
-        if (lane() % 4 == 0 && mine < n_rows_) {
-          if (whole_)
-            job_.best[out] = ordered(product[m][h]);
-          else
-            atomicMax(job_.best + out, ordered(product[m][h]));
-        }
+        // A piece of a document has a best token of its own; in doubt it could be any of the piece.
+        const unsigned place = atomicAdd(job_.n_doubts, 1u);
+        const Doubt doubt = {first_ + (certain ? s.at : doc_begin_), certain ? 1 : doc_end_ - doc_begin_,
+                             slot_ + mine, out};
+        if (place < job_.max_doubts)
+          job_.doubts[place] = doubt;
+        else
+          job_.best[out] = kLookAtAll;
       }
-    }
-  }
-
-  /// Canonical products of eight query tokens, each with its own document token; those of token `group + g`
-  /// in the lanes 4 g .. 4 g + 3. `at`: of the lanes' own.
-  __device__ float best_product(unsigned group, std::uint32_t at) const {
-    float sums[8] = {}, scale[8];
-    const T* row[8];
-#pragma unroll
-    for (unsigned g = 0; g < 8; ++g) {
-      const std::uint32_t token = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
-      row[g] = token_rows() + token * job_.stride + lane();
-      scale[g] = scale_of(token);
-    }
-    const unsigned depth = n_steps() * kLanes, dim = static_cast<unsigned>(job_.queries.dim);
-    const float* query = job_.queries.rows + std::size_t{slot_ + group} * depth + lane();
-    // Zeros behind the last coordinate change no bit.
-#pragma unroll 2
-    for (unsigned step = 0; step < n_steps(); ++step)
-#pragma unroll
-      for (unsigned g = 0; g < 8; ++g)
-        sums[g] = Ip::add(
-            sums[g], __ldg(query + g * depth + step * kLanes),
-            step * kLanes + lane() < dim ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g]) : 0.0f);
-    return fold_eight(sums, lane());
   }
 
   struct State {
