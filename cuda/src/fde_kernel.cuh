@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fde_cells.hpp"
 #include "fde_kernel_job.hpp"
 #include "lanes.cuh"
 #include "maxsim_bound.hpp"
@@ -22,12 +23,6 @@ namespace whimbrel::cuda {
 /// Column n of a group of 8 holds token (n % 2) * 4 + n / 2 of it, so that a lane's two columns are tokens t
 /// and 4 + t, and lanes t = 0..3 have tokens in order.
 WHIMBREL_HOST_DEVICE constexpr unsigned column_token(unsigned column) { return column % 2 * 4 + column / 2; }
-
-/// Gray decoding, as in cpp/src/fde/cells.hpp.
-WHIMBREL_HOST_DEVICE constexpr std::uint32_t gray_number(std::uint32_t bits) {
-  for (unsigned shift = 1; shift < 32; shift *= 2) bits ^= bits >> shift;
-  return bits;
-}
 
 constexpr unsigned kNoRank = 255;
 

@@ -20,7 +20,6 @@ constexpr std::size_t kPerDoubt = 16;  // query tokens and documents for which t
 /// A kernel and what the host must know of it.
 struct Kernel {
   void (*run)(MaxSimJob);
-  void (*multiply)(MaxSimJob);
   void (*scan)(MaxSimJob);
   unsigned threads, panel, tile, steps;
   std::size_t (*shared_bytes)(unsigned pitch);
@@ -31,7 +30,6 @@ template <class T, bool kSplit, unsigned kWarps, unsigned kSteps = 4, bool kLong
 Kernel kernel() {
   using Worker = BestProducts<T, kSplit, kWarps, kSteps, kLong>;
   return {best_products<T, kSplit, kWarps, kSteps, kLong>,
-          multiply_best<T>,
           scan_doubts<T>,
           Worker::kThreads,
           Worker::kPanel,
@@ -241,8 +239,7 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
     scan_config.gridDim = kScanBlocks;
     scan_config.blockDim = kScanThreads;
     scan_config.stream = stream;
-    error = cudaLaunchKernelEx(&scan_config, kernel.multiply, job);
-    if (error == cudaSuccess) error = cudaLaunchKernelEx(&scan_config, kernel.scan, job);
+    error = cudaLaunchKernelEx(&scan_config, kernel.scan, job);
     if (error != cudaSuccess) return error;
 
     const Sums sums = {job.best,     job.best_stride, queries.offsets, docs.offsets, job.list_offsets,

@@ -4,7 +4,8 @@
 // shared memory; documents are stretches of that stream and may begin and end anywhere in it. For each query
 // token a lane keeps the largest product of its columns, where it was, and the second largest. At the end of
 // a document the row of the largest is read again and multiplied in canonical arithmetic; where the second
-// is so near that rounding may have hidden the true maximum, all rows of the document are (maxsim_bound.hpp).
+// is so near that rounding may have hidden the true maximum, another kernel takes all rows of the document
+// (maxsim_bound.hpp).
 #pragma once
 
 #include <cuda_fp16.h>
@@ -35,10 +36,19 @@ class BestProducts {
   static constexpr unsigned kTerms = kSplit ? 2 : 1;
   static constexpr unsigned kTiles = kSplit ? 1 : 2;  // of 16 query tokens for a warp
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
-  static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
+#ifndef MS_TILE
+#define MS_TILE 16
+#define MS_BLOCKS 12
+#define MS_STAGES 4
+#endif
+  static constexpr unsigned kTile = kLong ? 16 : kWarps == 1 ? MS_TILE : kWarps == 2 ? 32 : 64;  // tokens
   // As many as leave registers enough that nothing is spilled.
-  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 12 : kWarps == 2 ? 6 : 3;
-  static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
+  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? MS_BLOCKS : kWarps == 2 ? 6 : 3;
+  static constexpr unsigned kStages = kLong ? 3 : kWarps == 1 ? MS_STAGES : 4;  // tiles in shared memory
+  // A single warp multiplies the tokens with themselves on the way; several share that.
+  static constexpr bool kOwnSquares = kWarps == 1;
+  // Halves of query tokens are in the registers, in the order in which canonical sums want them.
+  static constexpr bool kExactQueries = !kSplit && !kLong && sizeof(T) == 2;
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
 
@@ -88,14 +98,17 @@ class BestProducts {
     const unsigned n_tiles = (n_tokens_ + kTile - 1) / kTile;
     barrier();  // whoever still reads the tiles of an earlier stream
     for (unsigned i = 0; i + 1 < kStages; ++i) fetch(i);
-    wait_for_copies<kStages - 2>();
-    barrier();
-    find_squares(0);
+    if constexpr (!kOwnSquares) {
+      wait_for_copies<kStages - 2>();
+      barrier();
+      find_squares(0);
+    }
     for (unsigned i = 0; i < n_tiles; ++i) {
-      wait_for_copies<kStages - 3>();  // tile i + 1 is there
-      barrier();                       // for everybody, and tile i - 1 is done with
+      wait_for_copies<kStages -
+                      (kOwnSquares ? 2 : 3)>();  // this tile is there, and the next for find_squares
+      barrier();                                 // for everybody, and tile i - 1 is done with
       fetch(i + kStages - 1);
-      find_squares(i + 1);
+      if constexpr (!kOwnSquares) find_squares(i + 1);
       if (n_rows_ > 0) multiply(i);
     }
     wait_for_copies<0>();
@@ -175,38 +188,48 @@ class BestProducts {
     const std::uint32_t begin = i * kTile;
     for (unsigned j = 0; j < kTile / kColumns; j += kSubtiles) {
       if (begin + j * kColumns >= n_tokens_) break;
-      float sums[kSubtiles][kTiles][4] = {};
+      float sums[kSubtiles][kTiles][4] = {}, squares[kSubtiles][4] = {};
       if constexpr (kLong) {
         for (unsigned chunk = 0; chunk * kSteps < n_steps(); ++chunk) {
           load_queries(chunk);
-          add_chunk(i, j, chunk, sums);
+          add_chunk(i, j, chunk, sums, squares);
         }
       } else {
-        add_chunk(i, j, 0, sums);
+        add_chunk(i, j, 0, sums, squares);
       }
       // Not unrolled, since the end of a document is a long piece of code.
 #pragma unroll 1
       for (unsigned sub = 0; sub < kSubtiles; ++sub) {
         const std::uint32_t base = begin + (j + sub) * kColumns;
         if (base >= n_tokens_) break;
-        if (sub > 0)
+        if (sub > 0) {
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
             for (unsigned v = 0; v < 4; ++v) sums[0][m][v] = sums[1][m][v];
+#pragma unroll
+          for (unsigned v = 0; v < 2; ++v) squares[0][v] = squares[1][v];
+        }
+        float square = kOwnSquares ? 0 : squares_[i % 2 * (kTile / kColumns) + j + sub];
+        if constexpr (kOwnSquares && !kScaled) square = fmaxf(squares[0][0], squares[0][1]);
         if constexpr (kScaled) {
           const float scale[2] = {scale_of(base + lane() % 4 * 2), scale_of(base + lane() % 4 * 2 + 1)};
+          // On the diagonal, where both factors are the token of one scale.
+          const unsigned v = lane() / 4 % 2;
+          if (kOwnSquares && lane() / 8 == lane() % 4)
+            square = v == 0 ? squares[0][0] * scale[0] * scale[0] : squares[0][1] * scale[1] * scale[1];
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
             for (unsigned v = 0; v < 4; ++v) sums[0][m][v] *= scale[v % 2];
         }
-        take(base, squares_[i % 2 * (kTile / kColumns) + j + sub], sums[0]);
+        take(base, square, sums[0]);
       }
     }
   }
 
-  __device__ void add_chunk(unsigned i, unsigned j, unsigned chunk, float (&sums)[kSubtiles][kTiles][4]) {
+  __device__ void add_chunk(unsigned i, unsigned j, unsigned chunk, float (&sums)[kSubtiles][kTiles][4],
+                            float (&squares)[kSubtiles][4]) {
 #pragma unroll
     for (unsigned s = 0; s < kSteps; ++s) {
       const unsigned step = chunk * kSteps + s;
@@ -215,6 +238,15 @@ class BestProducts {
       for (unsigned sub = 0; sub < kSubtiles; ++sub)
         TokenOperand<T>::load(tile(i), (j + sub) * kColumns + lane() / 4, step, lane() % 4, job_.pitch,
                               high[sub], low[sub]);
+      if constexpr (kOwnSquares) {
+#pragma unroll
+        for (unsigned half = 0; half < 2; ++half)
+#pragma unroll
+          for (unsigned sub = 0; sub < kSubtiles; ++sub) {
+            const std::uint32_t first = high[sub].word[2 * half], second = high[sub].word[2 * half + 1];
+            add_product(squares[sub], make_uint4(first, 0, second, 0), first, second);
+          }
+      }
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half)
 #pragma unroll
@@ -289,16 +321,18 @@ class BestProducts {
       for (unsigned h = 0; h < 2; ++h) state_[m][h] = {-INFINITY, -INFINITY, at};
   }
 
-  /// The document is complete: certify, and leave the best token of each query token to the kernel that
-  /// multiplies them again, which has nothing else to hold in registers while it waits for memory.
+  /// The document is complete: its best token is multiplied again for each query token, and certified.
   __device__ void settle() {
+    float square = square_;
+    if constexpr (kOwnSquares)
+      square = __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(fmaxf(square, 0.0f))));
     const float length =
-        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+        length_bound(square, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
 #pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m)
+    for (unsigned m = 0; m < kTiles; ++m) {
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
-        State s = state_[m][h];
+        State& s = state_[m][h];
 #pragma unroll
         for (unsigned step = 1; step < 4; step *= 2) {
           const float best = __shfl_xor_sync(kAllLanes, s.best, step);
@@ -308,26 +342,88 @@ class BestProducts {
           s.at = best > s.best ? at : s.at;
           s.best = fmaxf(s.best, best);
         }
+      }
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) {
+        const State& s = state_[m][h];
         const unsigned mine = m * kQueryRows + h * 8 + lane() / 4;
+#ifdef MS_NO_SETTLE
+        const float product = s.best * 1e-30f;
+#else
+        const float product = multiply_best(m, h);
+#endif
         if (lane() % 4 != 0 || mine >= n_rows_) continue;
         const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
         const float near = s.best - (facts.x * length + facts.y);
         // Not so if the bound is not a number. With a query token of zeros all products are zero.
-        const bool certain = facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct);
+        const bool certain = (facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct)) &&
+                             !(kExactQueries && facts.w == 0);
         const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
-        if (certain && whole_) {
-          job_.best[out] = 1 + s.at - doc_begin_;
+        if (certain) {
+          const std::uint32_t found = ordered(kExactQueries ? product * facts.w : product);
+          if (whole_)
+            job_.best[out] = found;
+          else
+            atomicMax(job_.best + out, found);
           continue;
         }
-        // A piece of a document has a best token of its own; in doubt it could be any of the piece.
         const unsigned place = atomicAdd(job_.n_doubts, 1u);
-        const Doubt doubt = {first_ + (certain ? s.at : doc_begin_), certain ? 1 : doc_end_ - doc_begin_,
-                             slot_ + mine, out};
         if (place < job_.max_doubts)
-          job_.doubts[place] = doubt;
+          job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
         else
-          job_.best[out] = kLookAtAll;
+          atomicMax(job_.best + out, kLookAtAll);
       }
+    }
+  }
+
+  /// Canonical products of eight query tokens, group h of tile m, each with its own best token: four lanes
+  /// for each, of which lane t sums the coordinates 8 t .. 8 t + 7 of every step.
+  __device__ float multiply_best(unsigned m, unsigned h) const {
+    const unsigned dim = static_cast<unsigned>(job_.queries.dim), t = lane() % 4;
+    const bool aligned = job_.shares.aligned && dim % 8 == 0;
+    const T* row = token_rows() + state_[m][h].at * job_.stride;
+    const float scale = scale_of(state_[m][h].at);
+    float sums[8] = {};
+    if constexpr (kLong) {
+#pragma unroll 1
+      for (unsigned step = 0; step < n_steps(); ++step)
+        add_eight(m, h, step, load_eight(row, step * kStepDepth + t * 8, dim, aligned), scale, sums);
+    } else {
+      Eight<T> token[kSteps];  // all on their way together
+#pragma unroll
+      for (unsigned step = 0; step < kSteps; ++step)
+        token[step] = load_eight(row, step * kStepDepth + t * 8, dim, aligned);
+#pragma unroll
+      for (unsigned step = 0; step < kSteps; ++step) add_eight(m, h, step, token[step], scale, sums);
+    }
+    return fold_quad(sums, lane());
+  }
+
+  __device__ void add_eight(unsigned m, unsigned h, unsigned step, const Eight<T>& token, float scale,
+                            float (&sums)[8]) const {
+    float query[8];
+    if constexpr (kExactQueries) {
+#pragma unroll
+      for (unsigned half = 0; half < 2; ++half) {
+        const uint4& a = queries_[0][m][step][half];
+        const std::uint32_t words[2] = {h == 0 ? a.x : a.y, h == 0 ? a.z : a.w};
+#pragma unroll
+        for (unsigned v = 0; v < 4; ++v)
+          query[4 * half + v] =
+              __half2float(__ushort_as_half(static_cast<unsigned short>(words[v / 2] >> v % 2 * 16)));
+      }
+    } else {
+      const std::size_t slot = slot_ + m * kQueryRows + h * 8 + lane() / 4;
+      const float4* from = reinterpret_cast<const float4*>(
+          job_.queries.rows + (slot * n_steps() + step) * kStepDepth + lane() % 4 * 8);
+      const float4 first = __ldg(from), second = __ldg(from + 1);
+      query[0] = first.x, query[1] = first.y, query[2] = first.z, query[3] = first.w;
+      query[4] = second.x, query[5] = second.y, query[6] = second.z, query[7] = second.w;
+    }
+    // Zeros behind the last coordinate change no bit.
+#pragma unroll
+    for (unsigned i = 0; i < 8; ++i)
+      sums[i] = Ip::add(sums[i], query[i], TokenOperand<T>::widen(token.value + i, scale));
   }
 
   struct State {
