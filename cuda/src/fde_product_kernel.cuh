@@ -123,6 +123,7 @@ class SetProducts {
           static_cast<std::uint32_t>(__ldg(job_.offsets + job_.first + blockIdx.x + 1) - walk.next.first);
     }
     look_ahead(walk);
+    commit_copies();
     wait_for_copies<0>();
     step(0);
   }

@@ -11,6 +11,7 @@
 #include "names.hpp"
 #include "progress.hpp"
 #include "whimbrel/cur.hpp"
+#include "whimbrel/cur_greedy.hpp"
 #include "whimbrel/cur_search.hpp"
 
 namespace whimbrel::python {
@@ -75,11 +76,18 @@ py::tuple retrieve(const CurIndex& self, const Ids& item_ids, const Floats& scor
   return py::make_tuple(ids, out);
 }
 
+/// @param passes  None, or a capsule of another module
 Ids select_anchors(const CurIndex& self, std::size_t count, const std::string& rule, std::uint64_t seed,
-                   std::size_t threads, const py::object& progress) {
+                   std::size_t threads, const py::object& progress, const py::object& passes) {
   const AnchorRule kind = anchor_rule_from_name(rule);
   const ProgressFn report = make_progress(progress);
-  return to_array(without_gil([&] { return self.select_anchors(count, kind, seed, threads, report); }));
+  GreedyPasses* theirs = nullptr;
+  if (!passes.is_none()) {
+    theirs = static_cast<GreedyPasses*>(PyCapsule_GetPointer(passes.ptr(), kPassesCapsule));
+    if (theirs == nullptr) throw py::error_already_set();
+  }
+  return to_array(
+      without_gil([&] { return self.select_anchors(count, kind, seed, threads, report, theirs); }));
 }
 
 Floats item_vectors(const CurIndex& self) {
@@ -181,7 +189,7 @@ void register_cur(py::module_& m) {
            py::arg("first_stage").noconvert().none(true), py::arg("k"), py::arg("exclude_scored"),
            py::arg("mu"), py::arg("threads"))
       .def("select_anchors", &select_anchors, py::arg("count"), py::arg("rule"), py::arg("seed"),
-           py::arg("threads"), py::arg("progress"))
+           py::arg("threads"), py::arg("progress"), py::arg("passes"))
       .def("add_items", &add_items, py::arg("scores").noconvert(),
            py::arg("first_stage").noconvert().none(true))
       .def("add_queries", &add_queries, py::arg("scores").noconvert(),

@@ -51,6 +51,8 @@ enum class AnchorRule {
   kL2Greedy,  ///< each step lowers the mean squared error of predicting all items from the chosen ones most
 };
 
+class GreedyPasses;  // cur_greedy.hpp
+
 struct CurQueryOptions {
   /// Ridge parameter, in squared units of the scores; negative: chosen by leave-one-out on the scored items.
   double mu = -1;
@@ -101,8 +103,10 @@ class WHIMBREL_API CurIndex {
                 const CurQueryOptions& options, std::int64_t* ids, float* out) const;
 
   /// Distinct items that are not removed, in the order of choice; fewer if there are fewer.
+  /// @param passes  of kL2Greedy: what goes over the items in place of the CPU; does not change the result
   std::vector<std::int64_t> select_anchors(std::size_t count, AnchorRule rule, std::uint64_t seed,
-                                           std::size_t threads = 0, const ProgressFn& progress = {}) const;
+                                           std::size_t threads = 0, const ProgressFn& progress = {},
+                                           GreedyPasses* passes = nullptr) const;
 
   /// Rows [features, mean above the average] of all items, (size(), dim() + 1). Inner products with
   /// CurSearch::query_vector() are predictions up to a constant: what to build a graph of for
