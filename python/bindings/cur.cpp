@@ -2,8 +2,11 @@
 // for one of another thread that changes the index.
 #include "module.hpp"
 
+#include <algorithm>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -60,9 +63,29 @@ Floats approximate(const CurIndex& self, const Ids& item_ids, const Floats& scor
   return out;
 }
 
+/// A function (queries, m) -> (ids, products) of Python, called without the GIL.
+CurProposer make_proposer(const py::object& find, double largest_norm) {
+  return {[&find](MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products) {
+            const py::gil_scoped_acquire gil;
+            Floats array = empty_matrix<float>(queries.rows, queries.cols);
+            std::copy_n(queries.data, queries.rows * queries.cols, as_output(array).data());
+            const auto [found, values] = py::cast<std::pair<Ids, Floats>>(find(array, m));
+            const auto found_ids = as_matrix(found);
+            const auto found_products = as_matrix(values);
+            if (found_ids.rows != queries.rows || found_ids.cols != m || found_products.rows != queries.rows ||
+                found_products.cols != m)
+              throw std::invalid_argument("find: expected ids and products of shape (" +
+                                          std::to_string(queries.rows) + ", " + std::to_string(m) + ")");
+            std::copy_n(found_ids.data, queries.rows * m, ids);
+            std::copy_n(found_products.data, queries.rows * m, products);
+          },
+          largest_norm};
+}
+
 py::tuple retrieve(const CurIndex& self, const Ids& item_ids, const Floats& scores,
                    const OptionalFloats& first_stage, std::size_t k, bool exclude_scored, double mu,
-                   std::size_t threads) {
+                   std::size_t threads, const py::object& find, double largest_norm) {
+  const CurProposer proposer = make_proposer(find, largest_norm);
   const auto given = as_vector(item_ids);
   const auto known = as_matrix(scores), first = optional_matrix(first_stage);
   auto ids = empty_matrix<std::int64_t>(known.rows, k);
@@ -71,7 +94,8 @@ py::tuple retrieve(const CurIndex& self, const Ids& item_ids, const Floats& scor
     const auto ids_out = as_output(ids);
     const auto scores_out = as_output(out);
     const py::gil_scoped_release nogil;
-    self.retrieve(given, known, first, k, exclude_scored, {mu, threads}, ids_out.data(), scores_out.data());
+    self.retrieve(given, known, first, k, exclude_scored, {mu, threads, find.is_none() ? nullptr : &proposer},
+                  ids_out.data(), scores_out.data());
   }
   return py::make_tuple(ids, out);
 }
@@ -187,7 +211,7 @@ void register_cur(py::module_& m) {
            py::arg("first_stage").noconvert().none(true), py::arg("mu"), py::arg("threads"))
       .def("retrieve", &retrieve, py::arg("item_ids").noconvert(), py::arg("scores").noconvert(),
            py::arg("first_stage").noconvert().none(true), py::arg("k"), py::arg("exclude_scored"),
-           py::arg("mu"), py::arg("threads"))
+           py::arg("mu"), py::arg("threads"), py::arg("find"), py::arg("largest_norm"))
       .def("select_anchors", &select_anchors, py::arg("count"), py::arg("rule"), py::arg("seed"),
            py::arg("threads"), py::arg("progress"), py::arg("passes"))
       .def("add_items", &add_items, py::arg("scores").noconvert(),

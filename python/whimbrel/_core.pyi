@@ -274,6 +274,8 @@ class CurIndex:
         exclude_scored: bool,
         mu: float,
         threads: int,
+        find: Callable[[_Float32, int], tuple[_Int64, _Float32]] | None,
+        largest_norm: float,
     ) -> tuple[_Int64, _Float32]: ...
     def select_anchors(
         self, count: int, rule: str, seed: int, threads: int, progress: _Progress, passes: object

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -53,10 +54,22 @@ enum class AnchorRule {
 
 class GreedyPasses;  // cur_greedy.hpp
 
+/// Who can find the items of largest inner products faster than this class, on a GPU say, proposes items to
+/// retrieve(), which then looks at these alone where a bound proves that no other can be among the best.
+struct CurProposer {
+  /// The m items whose rows of item_vectors() have the largest inner products with each of `queries`
+  /// (q, dim() + 1), exactly and in canonical arithmetic: ids (q, m) and products (q, m), largest first. The
+  /// smallest of a row counts for all that are not in it. Missing: id -1.
+  std::function<void(MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products)> find;
+  double largest_norm = 0;  ///< of a row of item_vectors(), or more
+};
+
 struct CurQueryOptions {
   /// Ridge parameter, in squared units of the scores; negative: chosen by leave-one-out on the scored items.
   double mu = -1;
   std::size_t threads = 0;  ///< 0: all; does not change the result
+  /// Of retrieve(), for queries without a first stage; does not change the result.
+  const CurProposer* proposer = nullptr;
 };
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
