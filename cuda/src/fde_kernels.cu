@@ -80,8 +80,8 @@ cudaError_t launch_products(FdeJob job, const Device& device, bool aligned, cuda
   job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(T), warps * kLanes, aligned);
   job.plain_length = 60000 / std::sqrt(static_cast<float>(job.dim));
   return launch_blocks(encode_products<T, kCellTiles, kHalves, kTiles>, job, device, warps * kLanes,
-                       static_cast<unsigned>(Work::Shared::bytes(job.pitch, job.pass_reps * job.k_sim)), passes,
-                       stream);
+                       static_cast<unsigned>(Work::Shared::bytes(job.pitch, job.pass_reps * job.k_sim)),
+                       passes, stream);
 }
 
 #ifndef FDE_TILES

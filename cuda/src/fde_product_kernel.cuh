@@ -47,7 +47,7 @@ struct FdeProductShared {
   float lengths[kFdeStages][kGroups];
   FdeItem items[kFdeItems];
   FdeWalk walk;
-  unsigned first_rep, end_rep;  // that the block's rows touch
+  unsigned first_rep, end_rep;         // that the block's rows touch
   alignas(16) std::uint32_t signs[1];  // [2][planes][kWords]
 
   static std::size_t bytes(unsigned pitch, unsigned n_planes) {
@@ -94,7 +94,9 @@ class SetProducts {
   static __device__ __forceinline__ unsigned lane() { return threadIdx.x % kLanes; }
   static __device__ __forceinline__ unsigned warp() { return threadIdx.x / kLanes; }
   static __device__ __forceinline__ unsigned warps() { return blockDim.x / kLanes; }
-  __device__ __forceinline__ std::uint32_t n_sets() const { return static_cast<std::uint32_t>(job_.last - job_.first); }
+  __device__ __forceinline__ std::uint32_t n_sets() const {
+    return static_cast<std::uint32_t>(job_.last - job_.first);
+  }
 
   // --- chunks, numbered as the block takes them
 
@@ -126,6 +128,7 @@ class SetProducts {
     commit_copies();
     wait_for_copies<0>();
     step(0);
+    commit_copies();  // what step() looks ahead for is there when the first chunk begins
   }
   /// Put item i into its place.
   __device__ __forceinline__ void step(int i) {
@@ -202,8 +205,8 @@ class SetProducts {
         Operand high[2], low[2];
 #pragma unroll
         for (unsigned sub = 0; sub < 2; ++sub)
-          TokenOperand<T>::load(tokens, word * kWordTokens + (first_sub + pair + sub) * kColumns + lane() / 4, step,
-                                lane() % 4, job_.pitch, high[sub], low[sub]);
+          TokenOperand<T>::load(tokens, word * kWordTokens + (first_sub + pair + sub) * kColumns + lane() / 4,
+                                step, lane() % 4, job_.pitch, high[sub], low[sub]);
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half)
 #pragma unroll
@@ -284,7 +287,8 @@ class SetProducts {
                        : make_float4(0, 0, 0, 0);
   }
 
-  __device__ __forceinline__ bool canonical_sign(const unsigned char* tokens, unsigned row, unsigned plane) const {
+  __device__ __forceinline__ bool canonical_sign(const unsigned char* tokens, unsigned row,
+                                                 unsigned plane) const {
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
     for (unsigned i = lane(); i < job_.dim; i += kLanes) {
@@ -330,7 +334,8 @@ class SetProducts {
     std::uint32_t count, first;  // of the set so far
   };
 
-  __device__ __forceinline__ void take_census(int i, unsigned n, unsigned begin, unsigned repetition, Cell& cell) const {
+  __device__ __forceinline__ void take_census(int i, unsigned n, unsigned begin, unsigned repetition,
+                                              Cell& cell) const {
     std::uint32_t words[kWords];
 #pragma unroll
     for (unsigned w = 0; w < kWords; ++w)
@@ -359,13 +364,15 @@ class SetProducts {
   }
 
   /// Left to the first of the warps that share a repetition.
-  __device__ __forceinline__ void write_partitions(int i, unsigned n, unsigned begin, unsigned repetition) const {
+  __device__ __forceinline__ void write_partitions(int i, unsigned n, unsigned begin,
+                                                   unsigned repetition) const {
     for (unsigned token = lane(); token < n; token += kLanes) {
       std::uint32_t cell = 0;
       for (unsigned b = 0; b < job_.k_sim; ++b)
-        cell = cell << 1 | (signs(i, (repetition - shared().first_rep) * job_.k_sim + b)[token / kWordTokens] >>
-                                token_bit(token % kWordTokens) &
-                            1);
+        cell =
+            cell << 1 | (signs(i, (repetition - shared().first_rep) * job_.k_sim + b)[token / kWordTokens] >>
+                             token_bit(token % kWordTokens) &
+                         1);
       job_.partitions[repetition * job_.n_tokens + static_cast<std::size_t>(item(i).first) + begin + token] =
           job_.gray ? gray_number(cell) : cell;
     }
@@ -465,7 +472,8 @@ class SetProducts {
                                                       std::uint32_t (&turned)[2 * kCellTiles]) {
 #pragma unroll
     for (unsigned c = 0; c < 2 * kCellTiles; ++c)
-      turned[c] = turn_for_lane(__shfl_sync(kAllLanes, word, static_cast<int>(lane() / 4 + 8 * c)), lane() % 4);
+      turned[c] =
+          turn_for_lane(__shfl_sync(kAllLanes, word, static_cast<int>(lane() / 4 + 8 * c)), lane() % 4);
   }
 
   /// Add 16 projected tokens, 8 first_sub and those that follow in the word, to the cells that have them.
@@ -492,7 +500,7 @@ class SetProducts {
         high[sub] = pack(__low2half(h), __high2half(h));
         low[sub] = pack(__low2half(l), __high2half(l));
       }
-      const std::uint32_t(&t)[2 * kCellTiles] = turned[kHalves ? p : 0];
+      const std::uint32_t (&t)[2 * kCellTiles] = turned[kHalves ? p : 0];
 #pragma unroll
       for (unsigned c = 0; c < kCellTiles; ++c) {
         const uint4 a =
@@ -532,8 +540,9 @@ class SetProducts {
 #pragma unroll
               for (unsigned half = 0; half < 2; ++half) {
                 // Not those in registers, whose number would have to be known here.
-                const uint4 a = __ldg(job_.tables.row_operand + operand_index(first_row_ / kQueryRows + m,
-                                                                              job_.n_steps, step, half, lane()));
+                const uint4 a =
+                    __ldg(job_.tables.row_operand +
+                          operand_index(first_row_ / kQueryRows + m, job_.n_steps, step, half, lane()));
                 add_product(projected[sub], a, high.word[2 * half], high.word[2 * half + 1]);
                 if constexpr (TokenOperand<T>::kLow)
                   add_product(projected[sub], a, low.word[2 * half], low.word[2 * half + 1]);
@@ -553,7 +562,7 @@ class SetProducts {
   /// A lane's share of a step, from memory.
   __device__ __forceinline__ void gather(const T* row, unsigned step, Operand& high, Operand& low) const {
     const unsigned first = step_coordinate(step, 0, lane() % 4, 0);
-    #pragma unroll
+#pragma unroll
     for (unsigned i = 0; i < 4; ++i) {
       __half h[2], l[2];
 #pragma unroll

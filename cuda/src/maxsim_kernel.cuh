@@ -49,6 +49,9 @@ class BestProducts {
   static constexpr bool kOwnSquares = kWarps == 1;
   // Halves of query tokens are in the registers, in the order in which canonical sums want them.
   static constexpr bool kExactQueries = !kSplit && !kLong && sizeof(T) == 2;
+  // Best tokens are copied to shared memory while the stream goes on, and multiplied a tile later.
+  static constexpr bool kDeferred = kWarps == 1 && kExactQueries;
+  static constexpr unsigned kStagingBytes = kDeferred ? kTiles * 2 * kSteps * kLanes * kChunkBytes : 0;
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
 
@@ -57,14 +60,15 @@ class BestProducts {
     return 2 * n_steps * (TokenOperand<T>::kLow ? 3 : kTerms);
   }
   static std::size_t shared_bytes(unsigned pitch) {
-    return std::size_t{kStages} * kTile * pitch + 2 * (kTile / kColumns) * sizeof(float);
+    return kStagingBytes + std::size_t{kStages} * kTile * pitch + 2 * (kTile / kColumns) * sizeof(float);
   }
 
   __device__ BestProducts(const MaxSimJob& job, unsigned char* shared)
       : job_(job),
         fetcher_(job.shares),
-        tiles_(shared),
-        squares_(reinterpret_cast<float*>(shared + kStages * kTile * job.pitch)) {}
+        staging_(shared),
+        tiles_(shared + kStagingBytes),
+        squares_(reinterpret_cast<float*>(shared + kStagingBytes + kStages * kTile * job.pitch)) {}
 
   /// What a block does at a time: the panel of query tokens that begins at `slot`, of which `valid` slots
   /// have a token, with the document tokens [first, last). Results go to rows `doc - first_doc` of job.best,
@@ -93,6 +97,7 @@ class BestProducts {
     next_end_ = end_of(doc_);
     open_doc(0);
     whole_ = whole_ && job_.offsets[doc_] == first;
+    pending_ = {};
     if constexpr (!kLong) load_queries(0);
 
     const unsigned n_tiles = (n_tokens_ + kTile - 1) / kTile;
@@ -109,8 +114,12 @@ class BestProducts {
       barrier();                                 // for everybody, and tile i - 1 is done with
       fetch(i + kStages - 1);
       if constexpr (!kOwnSquares) find_squares(i + 1);
-      if (n_rows_ > 0) multiply(i);
+      if (n_rows_ == 0) continue;
+      // Its copies belong to the group of a tile that is there.
+      if (kDeferred && pending_.open && i >= pending_.since + kStages) finish_pending();
+      multiply(i);
     }
+    if constexpr (kDeferred) finish_pending_now();
     wait_for_copies<0>();
   }
 
@@ -276,6 +285,10 @@ class BestProducts {
         update<true>(base, sums);
       if (doc_end_ > end) return;
       const std::uint32_t at = doc_end_;
+      if constexpr (kDeferred) {
+        finish_pending_now();
+        pending_ = {true, whole_, 0, doc_, base / kTile};
+      }
       settle();
       if (at == n_tokens_) return;
       ++doc_;
@@ -350,23 +363,26 @@ class BestProducts {
 #ifdef MS_NO_SETTLE
         const float product = s.best * 1e-30f;
 #else
-        const float product = multiply_best(m, h);
+        const float product = kDeferred ? 0.0f : multiply_best(m, h);
 #endif
+        bool certain = false;
+        if (lane() % 4 == 0 && mine < n_rows_) {
+          const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
+          const float near = s.best - (facts.x * length + facts.y);
+          // Not so if the bound is not a number. With a query token of zeros all products are zero.
+          certain = (facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct)) &&
+                    !(kExactQueries && facts.w == 0);
+        }
+        if (kDeferred) {
+          const bool wanted = __shfl_sync(kAllLanes, certain, static_cast<int>(lane() / 4 * 4));
+          if (wanted) stage_best(m, h);
+        }
         if (lane() % 4 != 0 || mine >= n_rows_) continue;
-        const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
-        const float near = s.best - (facts.x * length + facts.y);
-        // Not so if the bound is not a number. With a query token of zeros all products are zero.
-        const bool certain = (facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct)) &&
-                             !(kExactQueries && facts.w == 0);
-        const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
         if (certain) {
-          const std::uint32_t found = ordered(kExactQueries ? product * facts.w : product);
-          if (whole_)
-            job_.best[out] = found;
-          else
-            atomicMax(job_.best + out, found);
+          if (!kDeferred) write_best(doc_, mine, product, whole_);
           continue;
         }
+        const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
         const unsigned place = atomicAdd(job_.n_doubts, 1u);
         if (place < job_.max_doubts)
           job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
@@ -374,6 +390,56 @@ class BestProducts {
           atomicMax(job_.best + out, kLookAtAll);
       }
     }
+  }
+
+  __device__ void write_best(std::uint32_t doc, unsigned row, float product, bool whole) const {
+    const std::size_t out = std::size_t{doc - first_doc_} * job_.best_stride + column_ + row;
+    if (kExactQueries) product *= __ldg(&job_.queries.facts[slot_ + row].w);
+    if (whole)
+      job_.best[out] = ordered(product);
+    else
+      atomicMax(job_.best + out, ordered(product));
+  }
+
+  /// The lane's share of a best token, on its way to where only this lane reads it.
+  __device__ void stage_best(unsigned m, unsigned h) {
+    const unsigned dim = static_cast<unsigned>(job_.queries.dim), t = lane() % 4;
+    const T* row = token_rows() + state_[m][h].at * job_.stride;
+    pending_.groups |= 1u << (2 * m + h);
+#pragma unroll
+    for (unsigned step = 0; step < kSteps; ++step) {
+      Eight<T>* to = staged(m, h, step);
+      const unsigned first = step * kStepDepth + t * 8;
+      if (job_.shares.aligned && dim % 8 == 0)
+        copy_chunk_async(to, row + (first < dim ? first : 0), first < dim ? kChunkBytes : 0);
+      else
+        *to = load_eight(row, first, dim, false);
+    }
+  }
+  __device__ Eight<T>* staged(unsigned m, unsigned h, unsigned step) const {
+    return reinterpret_cast<Eight<T>*>(staging_) + ((2 * m + h) * kSteps + step) * kLanes + lane();
+  }
+
+  __device__ void finish_pending_now() {
+    if (!pending_.open) return;
+    commit_copies();
+    wait_for_copies<0>();
+    finish_pending();
+  }
+  __device__ void finish_pending() {
+#pragma unroll
+    for (unsigned m = 0; m < kTiles; ++m)
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) {
+        float sums[8] = {};
+        const bool mine = (pending_.groups >> (2 * m + h) & 1) != 0;
+#pragma unroll
+        for (unsigned step = 0; step < kSteps; ++step) add_eight(m, h, step, *staged(m, h, step), 1.0f, sums);
+        const float product = fold_quad(sums, lane());
+        if (mine && lane() % 4 == 0)
+          write_best(pending_.doc, m * kQueryRows + h * 8 + lane() / 4, product, pending_.whole);
+      }
+    pending_.open = false;
   }
 
   /// Canonical products of eight query tokens, group h of tile m, each with its own best token: four lanes
@@ -431,14 +497,23 @@ class BestProducts {
     std::uint32_t at;
   };
 
+  /// A document whose best tokens are on their way.
+  struct Pending {
+    bool open, whole;
+    unsigned groups;  // of query tokens of which this lane's is wanted
+    std::uint32_t doc;
+    unsigned since;  // tile
+  };
+
   const MaxSimJob& job_;
   TileFetcher<T> fetcher_;
-  unsigned char* tiles_;
+  unsigned char *staging_, *tiles_;
   float* squares_;  // two tiles' groups
   std::size_t first_;
   unsigned slot_, column_, n_rows_;
   std::uint32_t n_tokens_, first_doc_, doc_, doc_begin_, doc_end_, next_end_;
   bool whole_;
+  Pending pending_;
   float square_;
   State state_[kTiles][2];
   uint4 queries_[kTerms][kTiles][kSteps][2];

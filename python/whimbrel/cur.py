@@ -176,8 +176,8 @@ class CurIndex(CurItems):
 
         Parameters are those of `approximate`; `exclude_scored` leaves out `item_ids`. Removed items are never
         returned. Many queries at once, without a first stage, are several times faster than one after
-        another; with `items` of a CUDA device, a `whimbrel.cuda.DeviceItems`, the device finds the best, up to
-        `k` = 500 or so. That does not change the result.
+        another; with `items`, a `whimbrel.cuda.DeviceItems`, a CUDA device finds them, up to `k` = 500 or so,
+        which does not change the result.
         """
         ids, known, first, single = self._query(item_ids, scores, first_stage)
         k = as_int("k", k, 1, MAX_K)
