@@ -15,6 +15,8 @@ inline constexpr unsigned kWordTokens = 32;
 inline constexpr std::uint32_t kMemberBits = 0x04000400u;  // two halves of 2^-14
 inline constexpr float kMemberScale = 0x1p14f;
 
+inline constexpr std::uint32_t kPairBits = 0x00ff00ffu;  // of the tokens 0 to 15
+
 WHIMBREL_HOST_DEVICE constexpr unsigned token_bit(unsigned token) { return token / 2 + token % 2 * 16; }
 WHIMBREL_HOST_DEVICE constexpr unsigned bit_token(unsigned bit) { return bit % 16 * 2 + bit / 16; }
 

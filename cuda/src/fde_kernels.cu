@@ -65,35 +65,31 @@ cudaError_t launch_blocks(void (*kernel)(FdeJob), const FdeJob& job, const Devic
   return cudaLaunchKernelEx(&config, kernel, job);
 }
 
-/// The products' kernel, where its registers hold the cells and the coordinates of a token.
-template <class T>
+/// Whether the products' kernel takes it: its registers hold the cells and the coordinates of a token.
 bool fits_products(const FdeJob& job) {
-  return job.k_sim <= 5 && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps;
+  return job.k_sim <= kMaxBits && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps;
 }
 
-template <class T, unsigned kCellTiles, bool kHalves, unsigned kTiles>
+template <class T, bool kHalves, unsigned kTiles>
 cudaError_t launch_products(FdeJob job, const Device& device, bool aligned, cudaStream_t stream) {
-  using Work = SetProducts<T, kCellTiles, kHalves, kTiles>;
-  const unsigned warps = std::min(kFdeMaxWarps / kTiles, (job.n_tiles + kTiles - 1) / kTiles);
+  using Work = SetProducts<T, kHalves, kTiles>;
+  const unsigned warps = std::min(Work::kMaxWarps, (job.n_tiles + kTiles - 1) / kTiles);
   const unsigned rows = warps * kTiles * kQueryRows, passes = (job.n_rows + rows - 1) / rows;
   job.pass_reps = std::min(job.r_reps, (rows - 2) / job.d_proj + 2);
   job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(T), warps * kLanes, aligned);
   job.plain_length = 60000 / std::sqrt(static_cast<float>(job.dim));
-  return launch_blocks(encode_products<T, kCellTiles, kHalves, kTiles>, job, device, warps * kLanes,
+  return launch_blocks(encode_products<T, kHalves, kTiles>, job, device, warps * kLanes,
                        static_cast<unsigned>(Work::Shared::bytes(job.pitch, job.pass_reps * job.k_sim)),
                        passes, stream);
 }
 
 #ifndef FDE_TILES
-#define FDE_TILES 2
+#define FDE_TILES 1
 #endif
-
 template <class T>
 cudaError_t launch_products(const FdeJob& job, const Device& device, bool aligned, cudaStream_t stream) {
-  const bool halves = job.d_proj % kQueryRows != 0;
-  if (halves) return launch_products<T, 2, true, 1>(job, device, aligned, stream);
-  if (job.n_tiles < 12) return launch_products<T, 2, false, 1>(job, device, aligned, stream);
-  return launch_products<T, 2, false, FDE_TILES>(job, device, aligned, stream);
+  return job.d_proj % kQueryRows != 0 ? launch_products<T, true, 1>(job, device, aligned, stream)
+                                      : launch_products<T, false, FDE_TILES>(job, device, aligned, stream);
 }
 
 /// The general kernel: fewer tokens at a time, and then fewer warps, until a block fits.
@@ -125,8 +121,11 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   job.offsets = sets.offsets;
   const bool aligned = sets.stride * sizeof(T) % kChunkBytes == 0 &&
                        reinterpret_cast<std::uintptr_t>(sets.data) % kChunkBytes == 0;
-  return fits_products<T>(job) ? launch_products<T>(job, device, aligned, stream)
-                               : launch_general<T>(job, device, aligned, stream);
+  // Floats are split by every warp that reads them: the general kernel, where a warp has more to do with a
+  // token, is faster for them.
+  if constexpr (sizeof(T) == sizeof(__half))
+    if (fits_products(job)) return launch_products<T>(job, device, aligned, stream);
+  return launch_general<T>(job, device, aligned, stream);
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ namespace whimbrel::cuda {
 
 constexpr unsigned kFdeStages = 4;  // chunks in a block
 constexpr unsigned kFdeItems = 8;
+constexpr unsigned kPairTokens = 2 * kColumns;
+constexpr unsigned kMaxBits = 5;  // of a cell: one cell for each lane
 
 /// A chunk of a set.
 struct FdeItem {
@@ -55,22 +57,21 @@ struct FdeProductShared {
   }
 };
 
-/// @tparam kCellTiles  of 16 cells
-/// @tparam kHalves     the lower 8 coordinates of a tile can belong to another repetition than the upper
-template <class T, unsigned kCellTiles, bool kHalves, unsigned kTiles>
+/// @tparam kHalves  the lower 8 coordinates of a tile can belong to another repetition than the upper
+template <class T, bool kHalves, unsigned kTiles>
 class SetProducts {
  public:
   static constexpr unsigned kChunk = sizeof(T) == 2 ? 128 : 64;
   using Shared = FdeProductShared<kChunk>;
   static constexpr unsigned kWords = Shared::kWords, kGroups = Shared::kGroups;
+  static constexpr unsigned kCellTiles = 2;            // of 16 cells
   static constexpr unsigned kParts = kHalves ? 2 : 1;  // repetitions of a tile
+  // As many as have registers enough.
+  static constexpr unsigned kMaxWarps = (kHalves ? 16 : kFdeMaxWarps) / kTiles;
   static constexpr unsigned kSubs = kWordTokens / kColumns;
 
   __device__ __forceinline__ SetProducts(const FdeJob& job, unsigned char* tiles)
-      : job_(job),
-        fetcher_(job.shares),
-        tiles_(tiles),
-        first_row_((blockIdx.y * warps() + warp()) * kTiles * kQueryRows) {}
+      : job_(job), tiles_(tiles) {}
 
   __device__ __forceinline__ void run() {
     start();
@@ -154,12 +155,13 @@ class SetProducts {
     return static_cast<const T*>(job_.tokens) + row * job_.stride;
   }
   __device__ __forceinline__ void fetch(int i) const {
-    const FdeItem it = item(i);
+    const FdeItem& it = item(i);
     const unsigned n = n_tokens(it);
     // Whole words of tokens: zeros behind the last.
     if (n > 0)
-      fetcher_.fetch(job_.shares, token_row(static_cast<std::size_t>(it.first) + it.begin), job_.stride,
-                     job_.dim, n, (n + kWordTokens - 1) / kWordTokens * kWordTokens, job_.pitch, tile(i));
+      TileFetcher<T>(job_.shares)
+          .fetch(job_.shares, token_row(static_cast<std::size_t>(it.first) + it.begin), job_.stride, job_.dim,
+                 n, (n + kWordTokens - 1) / kWordTokens * kWordTokens, job_.pitch, tile(i));
     commit_copies();
   }
 
@@ -193,92 +195,87 @@ class SetProducts {
     }
   }
 
-  /// Products of 16 rows of an operand with the tokens 8 first_sub to 8 (first_sub + kCount) of a word.
-  template <unsigned kRowTiles, unsigned kCount, class Rows>
-  __device__ __forceinline__ void multiply(const unsigned char* tokens, unsigned word, unsigned first_sub,
-                                           Rows rows, float (&sums)[kRowTiles][kCount][4]) const {
+  /// Products of 16 rows of an operand with pair number `pair` of groups of 8 tokens.
+  template <unsigned kRowTiles, class Rows>
+  __device__ __forceinline__ void multiply(const unsigned char* tokens, unsigned pair, Rows rows,
+                                           float (&sums)[kRowTiles][2][4]) const {
 #pragma unroll
     for (unsigned step = 0; step < kFdeHeldSteps; ++step) {
       if (step >= job_.n_steps) break;
+      Operand high[2], low[2];
 #pragma unroll
-      for (unsigned pair = 0; pair < kCount; pair += 2) {
-        Operand high[2], low[2];
+      for (unsigned sub = 0; sub < 2; ++sub)
+        TokenOperand<T>::load(tokens, pair * kPairTokens + sub * kColumns + lane() / 4, step, lane() % 4,
+                              job_.pitch, high[sub], low[sub]);
 #pragma unroll
-        for (unsigned sub = 0; sub < 2; ++sub)
-          TokenOperand<T>::load(tokens, word * kWordTokens + (first_sub + pair + sub) * kColumns + lane() / 4,
-                                step, lane() % 4, job_.pitch, high[sub], low[sub]);
+      for (unsigned half = 0; half < 2; ++half)
 #pragma unroll
-        for (unsigned half = 0; half < 2; ++half)
+        for (unsigned m = 0; m < kRowTiles; ++m) {
+          const uint4 a = rows(m, step, half);
 #pragma unroll
-          for (unsigned m = 0; m < kRowTiles; ++m) {
-            const uint4 a = rows(m, step, half);
-#pragma unroll
-            for (unsigned sub = 0; sub < 2; ++sub) {
-              add_product(sums[m][pair + sub], a, high[sub].word[2 * half], high[sub].word[2 * half + 1]);
-              if constexpr (TokenOperand<T>::kLow)
-                add_product(sums[m][pair + sub], a, low[sub].word[2 * half], low[sub].word[2 * half + 1]);
-            }
+          for (unsigned sub = 0; sub < 2; ++sub) {
+            add_product(sums[m][sub], a, high[sub].word[2 * half], high[sub].word[2 * half + 1]);
+            if constexpr (TokenOperand<T>::kLow)
+              add_product(sums[m][sub], a, low[sub].word[2 * half], low[sub].word[2 * half + 1]);
           }
-      }
+        }
     }
   }
 
   __device__ __forceinline__ void find_signs(int i) const {
-    const unsigned n = n_tokens(item(i)), n_words = (n + kWordTokens - 1) / kWordTokens;
+    const unsigned n = n_tokens(item(i));
     if (job_.k_sim == 0) return;
     const unsigned first_plane = shared().first_rep * job_.k_sim, end_plane = shared().end_rep * job_.k_sim;
     const unsigned first_tile = first_plane / kQueryRows, end_tile = (end_plane - 1) / kQueryRows + 1;
-    for (unsigned unit = warp(); unit < (end_tile - first_tile) * n_words; unit += warps()) {
-      const unsigned plane_tile = first_tile + unit / n_words, word = unit % n_words;
+    const unsigned n_pairs = (n + kPairTokens - 1) / kPairTokens;
+    for (unsigned unit = warp(); unit < (end_tile - first_tile) * n_pairs; unit += warps()) {
+      const unsigned plane_tile = first_tile + unit / n_pairs, pair = unit % n_pairs;
       const uint4* operand =
           job_.tables.plane_operand + operand_index(plane_tile, job_.n_steps, 0, 0, lane());
-      const float4 length = *reinterpret_cast<const float4*>(lengths(i) + word * kSubs);
-      const float group_length[kSubs] = {length.x, length.y, length.z, length.w};
       const unsigned plane = plane_tile * kQueryRows + lane() / 4;
-      std::uint32_t positive[2] = {}, doubtful[2] = {};  // planes `plane` and plane + 8
-#pragma unroll
-      for (unsigned first = 0; first < kSubs; first += 2) {
-        float sums[1][2][4] = {};
-        multiply<1, 2>(
-            tile(i), word, first,
-            [&](unsigned, unsigned step, unsigned half) {
-              return __ldg(operand + (step * 2 + half) * kLanes);
-            },
-            sums);
-#pragma unroll
-        for (unsigned h = 0; h < 2; ++h) {
-          const float4 facts = plane_facts(plane + 8 * h, end_plane);
-#pragma unroll
-          for (unsigned sub = 0; sub < 2; ++sub) {
-            const float bound = facts.x * (group_length[first + sub] + job_.tables.center_norm) + facts.y;
-#pragma unroll
-            for (unsigned v = 0; v < 2; ++v) {
-              const float product = sums[0][sub][2 * h + v] - facts.z;
-              const std::uint32_t bit = 1u << (4 * (first + sub) + 16 * v);
-              positive[h] |= product > 0 ? bit : 0;
-              doubtful[h] |= fabsf(product) > bound ? 0 : bit;
-            }
-          }
-        }
-      }
+      float sums[1][2][4] = {};
+      multiply<1>(
+          tile(i), pair,
+          [&](unsigned, unsigned step, unsigned half) { return __ldg(operand + (step * 2 + half) * kLanes); },
+          sums);
+      const float2 length = *reinterpret_cast<const float2*>(lengths(i) + pair * 2);
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
         const bool mine = plane + 8 * h >= first_plane && plane + 8 * h < end_plane;
-        const std::uint32_t valid = mine ? first_bits(n - word * kWordTokens) : 0;
-        const std::uint32_t doubts = doubtful[h] << lane() % 4 & valid;
-        std::uint32_t bits = positive[h] << lane() % 4 & valid & ~doubts;
+        const float4 facts = plane_facts(plane + 8 * h, end_plane);
+        std::uint32_t positive = 0, doubts = 0;
+#pragma unroll
+        for (unsigned sub = 0; sub < 2; ++sub) {
+          const float bound =
+              facts.x * ((sub == 0 ? length.x : length.y) + job_.tables.center_norm) + facts.y;
+#pragma unroll
+          for (unsigned v = 0; v < 2; ++v) {
+            const float product = sums[0][sub][2 * h + v] - facts.z;
+            const std::uint32_t bit = 1u << (4 * sub + 16 * v);
+            positive |= product > 0 ? bit : 0;
+            doubts |= fabsf(product) > bound ? 0 : bit;
+          }
+        }
+        const std::uint32_t valid = mine ? first_bits(n - pair * kPairTokens) & kPairBits : 0;
+        doubts = doubts << lane() % 4 & valid;
+        std::uint32_t bits = positive << lane() % 4 & valid & ~doubts;
         for (unsigned left = __ballot_sync(kAllLanes, doubts != 0); left != 0; left &= left - 1) {
           const int from = __ffs(static_cast<int>(left)) - 1;
           const unsigned doubtful_plane = __shfl_sync(kAllLanes, plane, from) + 8 * h;
           for (std::uint32_t open = __shfl_sync(kAllLanes, doubts, from); open != 0; open &= open - 1) {
             const auto bit = static_cast<unsigned>(__ffs(static_cast<int>(open)) - 1);
-            const bool sign = canonical_sign(tile(i), word * kWordTokens + bit_token(bit), doubtful_plane);
+            const bool sign = canonical_sign(tile(i), pair * kPairTokens + bit_token(bit), doubtful_plane);
             if (sign && static_cast<int>(lane()) == from) bits |= 1u << bit;
           }
         }
         bits |= __shfl_xor_sync(kAllLanes, bits, 1);
         bits |= __shfl_xor_sync(kAllLanes, bits, 2);
-        if (mine && lane() % 4 == 0) signs(i, plane + 8 * h - first_plane)[word] = bits;
+        // Of a word, a pair has the bytes 0 and 2 or 1 and 3.
+        if (mine && lane() % 4 == 0) {
+          auto* bytes = reinterpret_cast<unsigned char*>(signs(i, plane + 8 * h - first_plane) + pair / 2);
+          bytes[pair % 2] = static_cast<unsigned char>(bits);
+          bytes[pair % 2 + 2] = static_cast<unsigned char>(bits >> 16);
+        }
       }
     }
   }
@@ -306,12 +303,15 @@ class SetProducts {
 
   // --- sums
 
+  __device__ __forceinline__ static unsigned first_row() {
+    return (blockIdx.y * warps() + warp()) * kTiles * kQueryRows;
+  }
   /// Repetition of part p of the warp's tile m.
   __device__ __forceinline__ unsigned rep(unsigned m, unsigned p) const {
-    return (first_row_ + m * kQueryRows + p * kColumns) / job_.d_proj;
+    return (first_row() + m * kQueryRows + p * kColumns) / job_.d_proj;
   }
   __device__ __forceinline__ bool is_row(unsigned m, unsigned p) const {
-    return first_row_ + m * kQueryRows + p * kColumns < job_.n_rows;
+    return first_row() + m * kQueryRows + p * kColumns < job_.n_rows;
   }
 
   __device__ __forceinline__ void load_rows() {
@@ -324,7 +324,7 @@ class SetProducts {
           rows_[m][step][half] =
               step < job_.n_steps && is_row(m, 0)
                   ? __ldg(job_.tables.row_operand +
-                          operand_index(first_row_ / kQueryRows + m, job_.n_steps, step, half, lane()))
+                          operand_index(first_row() / kQueryRows + m, job_.n_steps, step, half, lane()))
                   : make_uint4(0, 0, 0, 0);
   }
 
@@ -341,7 +341,9 @@ class SetProducts {
     for (unsigned w = 0; w < kWords; ++w)
       words[w] = lane() < job_.n_cells && n > w * kWordTokens ? first_bits(n - w * kWordTokens) : 0;
     const std::uint32_t* sign = signs(i, (repetition - shared().first_rep) * job_.k_sim);
-    for (unsigned b = 0; b < job_.k_sim; ++b) {
+#pragma unroll
+    for (unsigned b = 0; b < kMaxBits; ++b) {
+      if (b >= job_.k_sim) break;
       const std::uint32_t flip = lane() >> (job_.k_sim - 1 - b) & 1 ? 0 : ~std::uint32_t{0};
       std::uint32_t read[kWords];
       if constexpr (kWords == 4) {
@@ -386,7 +388,7 @@ class SetProducts {
   }
 
   __device__ __forceinline__ void project(int i) {
-    const FdeItem it = item(i);
+    const FdeItem& it = item(i);
     const unsigned n = n_tokens(it);
     if (it.begin == 0) {
 #pragma unroll
@@ -433,10 +435,12 @@ class SetProducts {
           }
 #pragma unroll
         for (unsigned first = 0; first < kSubs; first += 2) {
+          const unsigned pair = (word * kSubs + first) / 2;
+          if (pair * kPairTokens >= n) break;
           float projected[kTiles][2][4] = {};
-          multiply<kTiles, 2>(
-              tile(i), word, first,
-              [&](unsigned m, unsigned step, unsigned half) { return rows_[m][step][half]; }, projected);
+          multiply<kTiles>(
+              tile(i), pair, [&](unsigned m, unsigned step, unsigned half) { return rows_[m][step][half]; },
+              projected);
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m) add_members<0, 2>(m, turned[m], first, projected[m]);
         }
@@ -542,7 +546,7 @@ class SetProducts {
                 // Not those in registers, whose number would have to be known here.
                 const uint4 a =
                     __ldg(job_.tables.row_operand +
-                          operand_index(first_row_ / kQueryRows + m, job_.n_steps, step, half, lane()));
+                          operand_index(first_row() / kQueryRows + m, job_.n_steps, step, half, lane()));
                 add_product(projected[sub], a, high.word[2 * half], high.word[2 * half + 1]);
                 if constexpr (TokenOperand<T>::kLow)
                   add_product(projected[sub], a, low.word[2 * half], low.word[2 * half + 1]);
@@ -575,8 +579,30 @@ class SetProducts {
     }
   }
 
+  /// Of a 4 x 4 matrix of which lane t of a group of four has column t: row t, in its place.
+  template <class V>
+  __device__ __forceinline__ static void transpose(V (&x)[4]) {
+    const bool odd = (lane() & 1) != 0, upper = (lane() & 2) != 0;
+#pragma unroll
+    for (unsigned i = 0; i < 4; i += 2) {
+      const V other = __shfl_xor_sync(kAllLanes, odd ? x[i] : x[i + 1], 1);
+      x[i] = odd ? other : x[i];
+      x[i + 1] = odd ? x[i + 1] : other;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i) {
+      const V other = __shfl_xor_sync(kAllLanes, upper ? x[i] : x[i + 2], 2);
+      x[i] = upper ? other : x[i];
+      x[i + 2] = upper ? x[i + 2] : other;
+    }
+  }
+
   __device__ __forceinline__ void write(const FdeItem& it) const {
     const std::size_t length = std::size_t{job_.n_rows} * job_.n_cells;
+    // A lane has coordinates 2 t and 2 t + 1 of the cells lane / 4 + 8 c; it writes all 8 of cell `cell`.
+    const unsigned cell = lane() / 4 + lane() % 4 * 8;
+    const unsigned number = job_.gray ? gray_number(cell) : cell;
+    const float scale = kMemberScale / shrink_ * job_.tables.row_scale;
 #pragma unroll
     for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
@@ -584,40 +610,53 @@ class SetProducts {
         if (!is_row(m, p)) continue;
         const unsigned count = cells_[m][kHalves ? p : 0].count;
         const float mean = job_.documents && count > 1 ? __fdiv_rn(1.0f, static_cast<float>(count)) : 1.0f;
-        const unsigned repetition = rep(m, p);
-        const std::size_t out = it.set * length + std::size_t{repetition} * job_.n_cells * job_.d_proj +
-                                (first_row_ + m * kQueryRows + p * kColumns - repetition * job_.d_proj) +
-                                lane() % 4 * 2;
+        float x[4], y[4];
 #pragma unroll
-        for (unsigned c = 0; c < 2 * kCellTiles; ++c) {
-          const unsigned cell = lane() / 4 + 8 * c;
-          const float share = __shfl_sync(kAllLanes, mean, static_cast<int>(cell));
-          if (cell >= job_.n_cells) continue;
-          const float scale = kMemberScale / shrink_ * job_.tables.row_scale;
-          const float x = __fmul_rn(sums_[m][c / 2][p][c % 2 * 2] * scale, share);
-          const float y = __fmul_rn(sums_[m][c / 2][p][c % 2 * 2 + 1] * scale, share);
-          const std::size_t at = out + std::size_t{job_.gray ? gray_number(cell) : cell} * job_.d_proj;
-          if (job_.f32 != nullptr) *reinterpret_cast<float2*>(job_.f32 + at) = make_float2(x, y);
-          if (job_.f16 != nullptr) *reinterpret_cast<__half2*>(job_.f16 + at) = __floats2half2_rn(x, y);
+        for (unsigned c = 0; c < 4; ++c) {
+          const float share = __shfl_sync(kAllLanes, mean, static_cast<int>(lane() / 4 + 8 * c));
+          x[c] = __fmul_rn(sums_[m][c / 2][p][c % 2 * 2] * scale, share);
+          y[c] = __fmul_rn(sums_[m][c / 2][p][c % 2 * 2 + 1] * scale, share);
+        }
+        const unsigned row = first_row() + m * kQueryRows + p * kColumns, repetition = row / job_.d_proj;
+        const std::size_t at = it.set * length +
+                               (std::size_t{repetition} * job_.n_cells + number) * job_.d_proj + row -
+                               repetition * job_.d_proj;
+        if (job_.f16 != nullptr) {
+          unsigned pairs[4];
+#pragma unroll
+          for (unsigned c = 0; c < 4; ++c) {
+            const __half2 both = __floats2half2_rn(x[c], y[c]);
+            pairs[c] = pack(__low2half(both), __high2half(both));
+          }
+          transpose(pairs);
+          if (cell < job_.n_cells)
+            *reinterpret_cast<uint4*>(job_.f16 + at) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        }
+        if (job_.f32 != nullptr) {
+          transpose(x);
+          transpose(y);
+          if (cell < job_.n_cells) {
+            auto* out = reinterpret_cast<float4*>(job_.f32 + at);
+            out[0] = make_float4(x[0], y[0], x[1], y[1]);
+            out[1] = make_float4(x[2], y[2], x[3], y[3]);
+          }
         }
       }
   }
 
   const FdeJob& job_;
-  TileFetcher<T> fetcher_;
   unsigned char* tiles_;
-  unsigned first_row_;  // of the warp
   float shrink_;
   uint4 rows_[kTiles][kFdeHeldSteps][2];
   float sums_[kTiles][kCellTiles][2][4];
   Cell cells_[kTiles][kParts];
 };
 
-template <class T, unsigned kCellTiles, bool kHalves, unsigned kTiles>
-__global__ void __launch_bounds__(kFdeMaxWarps / kTiles * kLanes, 1)
+template <class T, bool kHalves, unsigned kTiles>
+__global__ void __launch_bounds__(SetProducts<T, kHalves, kTiles>::kMaxWarps* kLanes, 1)
     encode_products(const __grid_constant__ FdeJob job) {
   extern __shared__ uint4 shared[];
-  SetProducts<T, kCellTiles, kHalves, kTiles>(job, reinterpret_cast<unsigned char*>(shared)).run();
+  SetProducts<T, kHalves, kTiles>(job, reinterpret_cast<unsigned char*>(shared)).run();
 }
 
 }  // namespace whimbrel::cuda

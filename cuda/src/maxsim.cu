@@ -236,7 +236,7 @@ cudaError_t launch(const RaggedTokens& queries, const RaggedTokens& docs, const 
     error = cudaLaunchKernelEx(&config, kernel.run, job);
     if (error != cudaSuccess) return error;
     cudaLaunchConfig_t scan_config = {};
-    scan_config.gridDim = kScanBlocks;
+    scan_config.gridDim = std::min(job.max_doubts, kScanBlocks);
     scan_config.blockDim = kScanThreads;
     scan_config.stream = stream;
     error = cudaLaunchKernelEx(&scan_config, kernel.scan, job);

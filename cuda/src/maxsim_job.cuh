@@ -12,9 +12,6 @@
 
 namespace whimbrel::cuda {
 
-/// In place of a best product for which there was no room among the doubts. Above all others.
-constexpr std::uint32_t kLookAtAll = 0xffffffffu;
-
 /// A query token and a stretch of a document that must be looked at as a whole.
 struct Doubt {
   std::uint64_t first;  // token
@@ -71,27 +68,6 @@ inline __device__ float fold_eight(float (&sums)[8], unsigned lane) {
   return __fadd_rn(sums[0], __shfl_xor_sync(kAllLanes, sums[0], 1));
 }
 
-/// The fold of lanes.cuh where lane t of a group of four has the sums 8 t .. 8 t + 7: in all four lanes. As
-/// above, lanes give away what another one adds up.
-inline __device__ float fold_quad(float (&sums)[8], unsigned lane) {
-  const bool upper = (lane & 2) != 0, odd = (lane & 1) != 0;
-#pragma unroll
-  for (unsigned i = 0; i < 4; ++i) {  // j + 16
-    const float keep = upper ? sums[i + 4] : sums[i], give = upper ? sums[i] : sums[i + 4];
-    sums[i] = __fadd_rn(keep, __shfl_xor_sync(kAllLanes, give, 2));
-  }
-#pragma unroll
-  for (unsigned i = 0; i < 2; ++i) {  // j + 8
-    const float keep = odd ? sums[i + 2] : sums[i], give = odd ? sums[i] : sums[i + 2];
-    sums[i] = __fadd_rn(keep, __shfl_xor_sync(kAllLanes, give, 1));
-  }
-  // j + 4, then 2, then 1. This lane has the sums j = 4 upper + 2 odd and the next.
-  const float keep = upper ? sums[1] : sums[0], give = upper ? sums[0] : sums[1];
-  float sum = __fadd_rn(keep, __shfl_xor_sync(kAllLanes, give, 2));
-  sum = __fadd_rn(sum, __shfl_xor_sync(kAllLanes, sum, 1));
-  return __fadd_rn(sum, __shfl_xor_sync(kAllLanes, sum, 2));
-}
-
 /// The largest canonical product of a query token with the tokens [first, first + n), by a whole warp.
 template <class T>
 __device__ float scan_tokens(const MaxSimJob& job, unsigned slot, std::size_t first, unsigned n) {
@@ -121,35 +97,15 @@ __device__ float scan_tokens(const MaxSimJob& job, unsigned slot, std::size_t fi
 
 constexpr unsigned kScanThreads = 256;
 
-/// The doubts that the scoring left, a warp for each; and if they were too many, those marked in their place.
+/// The doubts that the scoring left, a warp for each.
 template <class T>
 __global__ void __launch_bounds__(kScanThreads) scan_doubts(const __grid_constant__ MaxSimJob job) {
-  const unsigned lane = threadIdx.x % kLanes;
-  const std::size_t warp = (blockIdx.x * std::size_t{kScanThreads} + threadIdx.x) / kLanes;
-  const std::size_t n_warps = gridDim.x * std::size_t{kScanThreads / kLanes};
-  const unsigned n = *job.n_doubts;
-  for (std::size_t i = warp; i < min(n, job.max_doubts); i += n_warps) {
+  const unsigned n = min(*job.n_doubts, job.max_doubts);
+  for (unsigned i = (blockIdx.x * kScanThreads + threadIdx.x) / kLanes; i < n;
+       i += gridDim.x * (kScanThreads / kLanes)) {
     const Doubt doubt = job.doubts[i];
     const float largest = scan_tokens<T>(job, doubt.slot, doubt.first, doubt.n_tokens);
-    if (lane == 0) atomicMax(job.best + doubt.out, ordered(largest));
-  }
-  if (n <= job.max_doubts) return;
-  const std::size_t n_best = (job.last - job.first) * job.best_stride;
-  for (std::size_t begin = warp * kLanes; begin < n_best; begin += n_warps * kLanes) {
-    const bool marked = begin + lane < n_best && job.best[begin + lane] == kLookAtAll;
-    for (unsigned left = __ballot_sync(kAllLanes, marked); left != 0; left &= left - 1) {
-      const std::size_t at = begin + static_cast<unsigned>(__ffs(static_cast<int>(left))) - 1;
-      std::size_t doc = job.first + at / job.best_stride, slot = at % job.best_stride;
-      if (job.list_offsets != nullptr) {
-        slot += set_of_token(job.list_offsets, job.n_queries, static_cast<std::int64_t>(doc)) *
-                job.queries.slots_per_query;
-        doc = static_cast<std::size_t>(job.list_ids[doc]);
-      }
-      const std::int64_t first = job.offsets[doc], end = job.offsets[doc + 1];
-      const float largest = scan_tokens<T>(job, static_cast<unsigned>(slot), static_cast<std::size_t>(first),
-                                           static_cast<unsigned>(end - first));
-      if (lane == 0) job.best[at] = ordered(largest);
-    }
+    if (threadIdx.x % kLanes == 0) atomicMax(job.best + doubt.out, ordered(largest));
   }
 }
 

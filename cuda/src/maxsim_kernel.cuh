@@ -4,8 +4,7 @@
 // shared memory; documents are stretches of that stream and may begin and end anywhere in it. For each query
 // token a lane keeps the largest product of its columns, where it was, and the second largest. At the end of
 // a document the row of the largest is read again and multiplied in canonical arithmetic; where the second
-// is so near that rounding may have hidden the true maximum, another kernel takes all rows of the document
-// (maxsim_bound.hpp).
+// is so near that rounding may have hidden the true maximum, all rows of the document are (maxsim_bound.hpp).
 #pragma once
 
 #include <cuda_fp16.h>
@@ -36,22 +35,10 @@ class BestProducts {
   static constexpr unsigned kTerms = kSplit ? 2 : 1;
   static constexpr unsigned kTiles = kSplit ? 1 : 2;  // of 16 query tokens for a warp
   static constexpr unsigned kPanel = kWarps * kTiles * kQueryRows;
-#ifndef MS_TILE
-#define MS_TILE 16
-#define MS_BLOCKS 12
-#define MS_STAGES 4
-#endif
-  static constexpr unsigned kTile = kLong ? 16 : kWarps == 1 ? MS_TILE : kWarps == 2 ? 32 : 64;  // tokens
+  static constexpr unsigned kTile = kLong || kWarps == 1 ? 16 : kWarps == 2 ? 32 : 64;  // tokens
   // As many as leave registers enough that nothing is spilled.
-  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? MS_BLOCKS : kWarps == 2 ? 6 : 3;
-  static constexpr unsigned kStages = kLong ? 3 : kWarps == 1 ? MS_STAGES : 4;  // tiles in shared memory
-  // A single warp multiplies the tokens with themselves on the way; several share that.
-  static constexpr bool kOwnSquares = kWarps == 1;
-  // Halves of query tokens are in the registers, in the order in which canonical sums want them.
-  static constexpr bool kExactQueries = !kSplit && !kLong && sizeof(T) == 2;
-  // Best tokens are copied to shared memory while the stream goes on, and multiplied a tile later.
-  static constexpr bool kDeferred = kWarps == 1 && kExactQueries;
-  static constexpr unsigned kStagingBytes = kDeferred ? kTiles * 2 * kSteps * kLanes * kChunkBytes : 0;
+  static constexpr unsigned kMinBlocks = kLong ? 1 : kWarps == 1 ? 11 : kWarps == 2 ? 5 : 3;
+  static constexpr unsigned kStages = kLong ? 3 : 4;  // tiles in shared memory
   static constexpr bool kScaled = sizeof(T) == 1;
   static_assert(kSplit || !TokenOperand<T>::kLow);
 
@@ -60,15 +47,14 @@ class BestProducts {
     return 2 * n_steps * (TokenOperand<T>::kLow ? 3 : kTerms);
   }
   static std::size_t shared_bytes(unsigned pitch) {
-    return kStagingBytes + std::size_t{kStages} * kTile * pitch + 2 * (kTile / kColumns) * sizeof(float);
+    return std::size_t{kStages} * kTile * pitch + 2 * (kTile / kColumns) * sizeof(float);
   }
 
   __device__ BestProducts(const MaxSimJob& job, unsigned char* shared)
       : job_(job),
         fetcher_(job.shares),
-        staging_(shared),
-        tiles_(shared + kStagingBytes),
-        squares_(reinterpret_cast<float*>(shared + kStagingBytes + kStages * kTile * job.pitch)) {}
+        tiles_(shared),
+        squares_(reinterpret_cast<float*>(shared + kStages * kTile * job.pitch)) {}
 
   /// What a block does at a time: the panel of query tokens that begins at `slot`, of which `valid` slots
   /// have a token, with the document tokens [first, last). Results go to rows `doc - first_doc` of job.best,
@@ -97,29 +83,21 @@ class BestProducts {
     next_end_ = end_of(doc_);
     open_doc(0);
     whole_ = whole_ && job_.offsets[doc_] == first;
-    pending_ = {};
     if constexpr (!kLong) load_queries(0);
 
     const unsigned n_tiles = (n_tokens_ + kTile - 1) / kTile;
     barrier();  // whoever still reads the tiles of an earlier stream
     for (unsigned i = 0; i + 1 < kStages; ++i) fetch(i);
-    if constexpr (!kOwnSquares) {
-      wait_for_copies<kStages - 2>();
-      barrier();
-      find_squares(0);
-    }
+    wait_for_copies<kStages - 2>();
+    barrier();
+    find_squares(0);
     for (unsigned i = 0; i < n_tiles; ++i) {
-      wait_for_copies<kStages -
-                      (kOwnSquares ? 2 : 3)>();  // this tile is there, and the next for find_squares
-      barrier();                                 // for everybody, and tile i - 1 is done with
+      wait_for_copies<kStages - 3>();  // tile i + 1 is there
+      barrier();                       // for everybody, and tile i - 1 is done with
       fetch(i + kStages - 1);
-      if constexpr (!kOwnSquares) find_squares(i + 1);
-      if (n_rows_ == 0) continue;
-      // Its copies belong to the group of a tile that is there.
-      if (kDeferred && pending_.open && i >= pending_.since + kStages) finish_pending();
-      multiply(i);
+      find_squares(i + 1);
+      if (n_rows_ > 0) multiply(i);
     }
-    if constexpr (kDeferred) finish_pending_now();
     wait_for_copies<0>();
   }
 
@@ -197,48 +175,38 @@ class BestProducts {
     const std::uint32_t begin = i * kTile;
     for (unsigned j = 0; j < kTile / kColumns; j += kSubtiles) {
       if (begin + j * kColumns >= n_tokens_) break;
-      float sums[kSubtiles][kTiles][4] = {}, squares[kSubtiles][4] = {};
+      float sums[kSubtiles][kTiles][4] = {};
       if constexpr (kLong) {
         for (unsigned chunk = 0; chunk * kSteps < n_steps(); ++chunk) {
           load_queries(chunk);
-          add_chunk(i, j, chunk, sums, squares);
+          add_chunk(i, j, chunk, sums);
         }
       } else {
-        add_chunk(i, j, 0, sums, squares);
+        add_chunk(i, j, 0, sums);
       }
       // Not unrolled, since the end of a document is a long piece of code.
 #pragma unroll 1
       for (unsigned sub = 0; sub < kSubtiles; ++sub) {
         const std::uint32_t base = begin + (j + sub) * kColumns;
         if (base >= n_tokens_) break;
-        if (sub > 0) {
+        if (sub > 0)
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
             for (unsigned v = 0; v < 4; ++v) sums[0][m][v] = sums[1][m][v];
-#pragma unroll
-          for (unsigned v = 0; v < 2; ++v) squares[0][v] = squares[1][v];
-        }
-        float square = kOwnSquares ? 0 : squares_[i % 2 * (kTile / kColumns) + j + sub];
-        if constexpr (kOwnSquares && !kScaled) square = fmaxf(squares[0][0], squares[0][1]);
         if constexpr (kScaled) {
           const float scale[2] = {scale_of(base + lane() % 4 * 2), scale_of(base + lane() % 4 * 2 + 1)};
-          // On the diagonal, where both factors are the token of one scale.
-          const unsigned v = lane() / 4 % 2;
-          if (kOwnSquares && lane() / 8 == lane() % 4)
-            square = v == 0 ? squares[0][0] * scale[0] * scale[0] : squares[0][1] * scale[1] * scale[1];
 #pragma unroll
           for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
             for (unsigned v = 0; v < 4; ++v) sums[0][m][v] *= scale[v % 2];
         }
-        take(base, square, sums[0]);
+        take(base, squares_[i % 2 * (kTile / kColumns) + j + sub], sums[0]);
       }
     }
   }
 
-  __device__ void add_chunk(unsigned i, unsigned j, unsigned chunk, float (&sums)[kSubtiles][kTiles][4],
-                            float (&squares)[kSubtiles][4]) {
+  __device__ void add_chunk(unsigned i, unsigned j, unsigned chunk, float (&sums)[kSubtiles][kTiles][4]) {
 #pragma unroll
     for (unsigned s = 0; s < kSteps; ++s) {
       const unsigned step = chunk * kSteps + s;
@@ -247,15 +215,6 @@ class BestProducts {
       for (unsigned sub = 0; sub < kSubtiles; ++sub)
         TokenOperand<T>::load(tile(i), (j + sub) * kColumns + lane() / 4, step, lane() % 4, job_.pitch,
                               high[sub], low[sub]);
-      if constexpr (kOwnSquares) {
-#pragma unroll
-        for (unsigned half = 0; half < 2; ++half)
-#pragma unroll
-          for (unsigned sub = 0; sub < kSubtiles; ++sub) {
-            const std::uint32_t first = high[sub].word[2 * half], second = high[sub].word[2 * half + 1];
-            add_product(squares[sub], make_uint4(first, 0, second, 0), first, second);
-          }
-      }
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half)
 #pragma unroll
@@ -285,10 +244,6 @@ class BestProducts {
         update<true>(base, sums);
       if (doc_end_ > end) return;
       const std::uint32_t at = doc_end_;
-      if constexpr (kDeferred) {
-        finish_pending_now();
-        pending_ = {true, whole_, 0, doc_, base / kTile};
-      }
       settle();
       if (at == n_tokens_) return;
       ++doc_;
@@ -334,15 +289,17 @@ class BestProducts {
       for (unsigned h = 0; h < 2; ++h) state_[m][h] = {-INFINITY, -INFINITY, at};
   }
 
-  /// The document is complete: its best token is multiplied again for each query token, and certified.
+  /// The document is complete: certify, compute again, write. The query tokens are read again afterwards, so
+  /// that their registers are free meanwhile.
   __device__ void settle() {
-    float square = square_;
-    if constexpr (kOwnSquares)
-      square = __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(fmaxf(square, 0.0f))));
-    const float length =
-        length_bound(square, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+    settle_rows();
+    if constexpr (!kLong) load_queries(0);
+  }
+
+  __device__ void settle_rows() {
+    float product[kTiles][2];
 #pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m) {
+    for (unsigned m = 0; m < kTiles; ++m)
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
         State& s = state_[m][h];
@@ -356,140 +313,66 @@ class BestProducts {
           s.best = fmaxf(s.best, best);
         }
       }
+    const float length =
+        length_bound(square_, TokenOperand<T>::kLow, sqrtf(static_cast<float>(job_.queries.dim)));
+#pragma unroll
+    for (unsigned m = 0; m < kTiles; ++m) {
+      // Without a branch in between, so that the reads of one product hide those of the next.
+#pragma unroll
+      for (unsigned h = 0; h < 2; ++h) product[m][h] = best_product(m * kQueryRows + h * 8, state_[m][h].at);
 #pragma unroll
       for (unsigned h = 0; h < 2; ++h) {
         const State& s = state_[m][h];
-        const unsigned mine = m * kQueryRows + h * 8 + lane() / 4;
-#ifdef MS_NO_SETTLE
-        const float product = s.best * 1e-30f;
-#else
-        const float product = kDeferred ? 0.0f : multiply_best(m, h);
-#endif
-        bool certain = false;
-        if (lane() % 4 == 0 && mine < n_rows_) {
-          const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
-          const float near = s.best - (facts.x * length + facts.y);
-          // Not so if the bound is not a number. With a query token of zeros all products are zero.
-          certain = (facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct)) &&
-                    !(kExactQueries && facts.w == 0);
-        }
-        if (kDeferred) {
-          const bool wanted = __shfl_sync(kAllLanes, certain, static_cast<int>(lane() / 4 * 4));
-          if (wanted) stage_best(m, h);
-        }
-        if (lane() % 4 != 0 || mine >= n_rows_) continue;
-        if (certain) {
-          if (!kDeferred) write_best(doc_, mine, product, whole_);
-          continue;
-        }
+        const unsigned group = m * kQueryRows + h * 8, mine = group + lane() / 4;
+        const float4 facts = __ldg(job_.queries.facts + slot_ + mine);
+        const float near = s.best - (facts.x * length + facts.y);
+        // Not so if the bound is not a number. With a query token of zeros all products are zero.
+        const bool certain = facts.z == 0 || (s.second < near && facts.z * length < kSafeProduct);
         const std::size_t out = std::size_t{doc_ - first_doc_} * job_.best_stride + column_ + mine;
-        const unsigned place = atomicAdd(job_.n_doubts, 1u);
-        if (place < job_.max_doubts)
-          job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
-        else
-          atomicMax(job_.best + out, kLookAtAll);
+        bool doubtful = false;
+        if (lane() % 4 == 0 && mine < n_rows_ && !certain) {
+          const unsigned place = atomicAdd(job_.n_doubts, 1u);
+          doubtful = place >= job_.max_doubts;
+          if (!doubtful) job_.doubts[place] = {first_ + doc_begin_, doc_end_ - doc_begin_, slot_ + mine, out};
+        }
+        for (unsigned left = __ballot_sync(kAllLanes, doubtful); left != 0; left &= left - 1) {
+          const unsigned g = (static_cast<unsigned>(__ffs(static_cast<int>(left))) - 1) / 4;
+          const float exhaustive =
+              scan_tokens<T>(job_, slot_ + group + g, first_ + doc_begin_, doc_end_ - doc_begin_);
+          if (lane() / 4 == g) product[m][h] = exhaustive;
+        }
+        if (lane() % 4 == 0 && mine < n_rows_) {
+          if (whole_)
+            job_.best[out] = ordered(product[m][h]);
+          else
+            atomicMax(job_.best + out, ordered(product[m][h]));
+        }
       }
     }
   }
 
-  __device__ void write_best(std::uint32_t doc, unsigned row, float product, bool whole) const {
-    const std::size_t out = std::size_t{doc - first_doc_} * job_.best_stride + column_ + row;
-    if (kExactQueries) product *= __ldg(&job_.queries.facts[slot_ + row].w);
-    if (whole)
-      job_.best[out] = ordered(product);
-    else
-      atomicMax(job_.best + out, ordered(product));
-  }
-
-  /// The lane's share of a best token, on its way to where only this lane reads it.
-  __device__ void stage_best(unsigned m, unsigned h) {
-    const unsigned dim = static_cast<unsigned>(job_.queries.dim), t = lane() % 4;
-    const T* row = token_rows() + state_[m][h].at * job_.stride;
-    pending_.groups |= 1u << (2 * m + h);
+  /// Canonical products of eight query tokens, each with its own document token; those of token `group + g`
+  /// in the lanes 4 g .. 4 g + 3. `at`: of the lanes' own.
+  __device__ float best_product(unsigned group, std::uint32_t at) const {
+    float sums[8] = {}, scale[8];
+    const T* row[8];
 #pragma unroll
-    for (unsigned step = 0; step < kSteps; ++step) {
-      Eight<T>* to = staged(m, h, step);
-      const unsigned first = step * kStepDepth + t * 8;
-      if (job_.shares.aligned && dim % 8 == 0)
-        copy_chunk_async(to, row + (first < dim ? first : 0), first < dim ? kChunkBytes : 0);
-      else
-        *to = load_eight(row, first, dim, false);
+    for (unsigned g = 0; g < 8; ++g) {
+      const std::uint32_t token = __shfl_sync(kAllLanes, at, static_cast<int>(4 * g));
+      row[g] = token_rows() + token * job_.stride + lane();
+      scale[g] = scale_of(token);
     }
-  }
-  __device__ Eight<T>* staged(unsigned m, unsigned h, unsigned step) const {
-    return reinterpret_cast<Eight<T>*>(staging_) + ((2 * m + h) * kSteps + step) * kLanes + lane();
-  }
-
-  __device__ void finish_pending_now() {
-    if (!pending_.open) return;
-    commit_copies();
-    wait_for_copies<0>();
-    finish_pending();
-  }
-  __device__ void finish_pending() {
-#pragma unroll
-    for (unsigned m = 0; m < kTiles; ++m)
-#pragma unroll
-      for (unsigned h = 0; h < 2; ++h) {
-        float sums[8] = {};
-        const bool mine = (pending_.groups >> (2 * m + h) & 1) != 0;
-#pragma unroll
-        for (unsigned step = 0; step < kSteps; ++step) add_eight(m, h, step, *staged(m, h, step), 1.0f, sums);
-        const float product = fold_quad(sums, lane());
-        if (mine && lane() % 4 == 0)
-          write_best(pending_.doc, m * kQueryRows + h * 8 + lane() / 4, product, pending_.whole);
-      }
-    pending_.open = false;
-  }
-
-  /// Canonical products of eight query tokens, group h of tile m, each with its own best token: four lanes
-  /// for each, of which lane t sums the coordinates 8 t .. 8 t + 7 of every step.
-  __device__ float multiply_best(unsigned m, unsigned h) const {
-    const unsigned dim = static_cast<unsigned>(job_.queries.dim), t = lane() % 4;
-    const bool aligned = job_.shares.aligned && dim % 8 == 0;
-    const T* row = token_rows() + state_[m][h].at * job_.stride;
-    const float scale = scale_of(state_[m][h].at);
-    float sums[8] = {};
-    if constexpr (kLong) {
-#pragma unroll 1
-      for (unsigned step = 0; step < n_steps(); ++step)
-        add_eight(m, h, step, load_eight(row, step * kStepDepth + t * 8, dim, aligned), scale, sums);
-    } else {
-      Eight<T> token[kSteps];  // all on their way together
-#pragma unroll
-      for (unsigned step = 0; step < kSteps; ++step)
-        token[step] = load_eight(row, step * kStepDepth + t * 8, dim, aligned);
-#pragma unroll
-      for (unsigned step = 0; step < kSteps; ++step) add_eight(m, h, step, token[step], scale, sums);
-    }
-    return fold_quad(sums, lane());
-  }
-
-  __device__ void add_eight(unsigned m, unsigned h, unsigned step, const Eight<T>& token, float scale,
-                            float (&sums)[8]) const {
-    float query[8];
-    if constexpr (kExactQueries) {
-#pragma unroll
-      for (unsigned half = 0; half < 2; ++half) {
-        const uint4& a = queries_[0][m][step][half];
-        const std::uint32_t words[2] = {h == 0 ? a.x : a.y, h == 0 ? a.z : a.w};
-#pragma unroll
-        for (unsigned v = 0; v < 4; ++v)
-          query[4 * half + v] =
-              __half2float(__ushort_as_half(static_cast<unsigned short>(words[v / 2] >> v % 2 * 16)));
-      }
-    } else {
-      const std::size_t slot = slot_ + m * kQueryRows + h * 8 + lane() / 4;
-      const float4* from = reinterpret_cast<const float4*>(
-          job_.queries.rows + (slot * n_steps() + step) * kStepDepth + lane() % 4 * 8);
-      const float4 first = __ldg(from), second = __ldg(from + 1);
-      query[0] = first.x, query[1] = first.y, query[2] = first.z, query[3] = first.w;
-      query[4] = second.x, query[5] = second.y, query[6] = second.z, query[7] = second.w;
-    }
+    const unsigned depth = n_steps() * kLanes, dim = static_cast<unsigned>(job_.queries.dim);
+    const float* query = job_.queries.rows + std::size_t{slot_ + group} * depth + lane();
     // Zeros behind the last coordinate change no bit.
+#pragma unroll 2
+    for (unsigned step = 0; step < n_steps(); ++step)
 #pragma unroll
-    for (unsigned i = 0; i < 8; ++i)
-      sums[i] = Ip::add(sums[i], query[i], TokenOperand<T>::widen(token.value + i, scale));
+      for (unsigned g = 0; g < 8; ++g)
+        sums[g] = Ip::add(
+            sums[g], __ldg(query + g * depth + step * kLanes),
+            step * kLanes + lane() < dim ? TokenOperand<T>::widen(row[g] + step * kLanes, scale[g]) : 0.0f);
+    return fold_eight(sums, lane());
   }
 
   struct State {
@@ -497,23 +380,14 @@ class BestProducts {
     std::uint32_t at;
   };
 
-  /// A document whose best tokens are on their way.
-  struct Pending {
-    bool open, whole;
-    unsigned groups;  // of query tokens of which this lane's is wanted
-    std::uint32_t doc;
-    unsigned since;  // tile
-  };
-
   const MaxSimJob& job_;
   TileFetcher<T> fetcher_;
-  unsigned char *staging_, *tiles_;
+  unsigned char* tiles_;
   float* squares_;  // two tiles' groups
   std::size_t first_;
   unsigned slot_, column_, n_rows_;
   std::uint32_t n_tokens_, first_doc_, doc_, doc_begin_, doc_end_, next_end_;
   bool whole_;
-  Pending pending_;
   float square_;
   State state_[kTiles][2];
   uint4 queries_[kTerms][kTiles][kSteps][2];

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kThreads)
           product_bound(dim, n_products, split_docs, norm * scale, scale, sqrt(static_cast<double>(dim)));
       panels.facts[slot] =
           make_float4(static_cast<float>(2.0002 * bound.slack), static_cast<float>(2.0002 * bound.floor),
-                      static_cast<float>(1.0001 * norm), exponent < 0 ? 0.0f : ldexpf(1.0f, -exponent));
+                      static_cast<float>(1.0001 * norm), 0);
     }
   }
   __syncthreads();

@@ -21,7 +21,7 @@ struct QueryPanels {
   uint4* operand_low = nullptr;  // what the halves lack; null where they lack nothing
   float* rows = nullptr;         // (n_slots, n_steps * 32), as they are, zeros behind
   // Per slot: twice the bound of a product per length of the document token, twice its constant part, the
-  // norm, and what scaled products are multiplied by; 0 where scaling may have taken bits away from halves.
+  // norm, and nothing.
   float4* facts = nullptr;
 
   /// Place the arrays in memory aligned to 256. @returns the bytes they take

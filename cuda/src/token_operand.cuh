@@ -85,33 +85,6 @@ struct TokenOperand<float> {
   static __device__ float widen(const float* p, float) { return *p; }
 };
 
-/// Eight coordinates of a token as they are stored.
-template <class T>
-struct Eight {
-  alignas(sizeof(T) == 1 ? 8 : 16) T value[8];
-};
-
-/// Coordinates `first` to `first + 7` of a row, zeros behind the last. `aligned`: rows begin at multiples of
-/// 16 bytes and have a multiple of 8 coordinates.
-template <class T>
-__device__ Eight<T> load_eight(const T* row, unsigned first, unsigned dim, bool aligned) {
-  Eight<T> eight = {};
-  if (!aligned) {
-#pragma unroll
-    for (unsigned i = 0; i < 8; ++i)
-      if (first + i < dim) eight.value[i] = row[first + i];
-  } else if (first < dim) {
-    if constexpr (sizeof(T) == 1) {
-      *reinterpret_cast<uint2*>(eight.value) = __ldg(reinterpret_cast<const uint2*>(row + first));
-    } else {
-#pragma unroll
-      for (unsigned i = 0; i < sizeof(T) / 2; ++i)
-        reinterpret_cast<uint4*>(eight.value)[i] = __ldg(reinterpret_cast<const uint4*>(row + first) + i);
-    }
-  }
-  return eight;
-}
-
 /// Brings rows of tokens to tiles in shared memory, zeros behind their coordinates and zero rows behind the
 /// last. All threads of the block take part; rows are there after wait_for_copies and a barrier.
 template <class T>

@@ -29,7 +29,8 @@ class Proposer:
 
 
 def retrieve(cur, proposer, items, scores, k, exclude=False):
-    return cur._core.retrieve(items, scores, None, k, exclude, -1.0, 0, proposer.find, proposer.norm)
+    known = np.ascontiguousarray(scores)
+    return cur._core.retrieve(items, known, None, k, exclude, -1.0, 0, proposer.find, proposer.norm)
 
 
 @pytest.mark.parametrize("storage", ["f32", "f16", "int8"])
@@ -74,7 +75,7 @@ def test_wrong_proposals_are_named():
     cur, scores = make_index(n=500)
     with pytest.raises(ValueError, match="find: expected ids and products of shape"):
         cur._core.retrieve(
-            np.arange(5), scores[:, :5], None, 10, False, -1.0, 0,
+            np.arange(5), scores[:, :5].copy(), None, 10, False, -1.0, 0,
             lambda queries, m: (np.zeros((1, m), np.int64), np.zeros((1, m), np.float32)), 1.0,
         )  # fmt: skip
 
