@@ -70,26 +70,15 @@ bool fits_products(const FdeJob& job) {
   return job.k_sim <= kMaxBits && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps;
 }
 
-template <class T, bool kHalves, unsigned kTiles>
+template <bool kHalves>
 cudaError_t launch_products(FdeJob job, const Device& device, bool aligned, cudaStream_t stream) {
-  using Work = SetProducts<T, kHalves, kTiles>;
-  const unsigned warps = std::min(Work::kMaxWarps, (job.n_tiles + kTiles - 1) / kTiles);
-  const unsigned rows = warps * kTiles * kQueryRows, passes = (job.n_rows + rows - 1) / rows;
+  const unsigned warps = std::min(SetProducts<kHalves>::kMaxWarps, job.n_tiles);
+  const unsigned rows = warps * kQueryRows, passes = (job.n_rows + rows - 1) / rows;
   job.pass_reps = std::min(job.r_reps, (rows - 2) / job.d_proj + 2);
-  job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(T), warps * kLanes, aligned);
+  job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(__half), warps * kLanes, aligned);
   job.plain_length = 60000 / std::sqrt(static_cast<float>(job.dim));
-  return launch_blocks(encode_products<T, kHalves, kTiles>, job, device, warps * kLanes,
-                       static_cast<unsigned>(Work::Shared::bytes(job.pitch, job.pass_reps * job.k_sim)),
-                       passes, stream);
-}
-
-#ifndef FDE_TILES
-#define FDE_TILES 1
-#endif
-template <class T>
-cudaError_t launch_products(const FdeJob& job, const Device& device, bool aligned, cudaStream_t stream) {
-  return job.d_proj % kQueryRows != 0 ? launch_products<T, true, 1>(job, device, aligned, stream)
-                                      : launch_products<T, false, FDE_TILES>(job, device, aligned, stream);
+  const auto bytes = static_cast<unsigned>(FdeProductShared::bytes(job.pitch, job.pass_reps * job.k_sim));
+  return launch_blocks(encode_products<kHalves>, job, device, warps * kLanes, bytes, passes, stream);
 }
 
 /// The general kernel: fewer tokens at a time, and then fewer warps, until a block fits.
@@ -124,7 +113,9 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   // Floats are split by every warp that reads them: the general kernel, where a warp has more to do with a
   // token, is faster for them.
   if constexpr (sizeof(T) == sizeof(__half))
-    if (fits_products(job)) return launch_products<T>(job, device, aligned, stream);
+    if (fits_products(job))
+      return job.d_proj % kQueryRows != 0 ? launch_products<true>(job, device, aligned, stream)
+                                          : launch_products<false>(job, device, aligned, stream);
   return launch_general<T>(job, device, aligned, stream);
 }
 
