@@ -72,8 +72,8 @@ CurProposer make_proposer(const py::object& find, double largest_norm) {
             const auto [found, values] = py::cast<std::pair<Ids, Floats>>(find(array, m));
             const auto found_ids = as_matrix(found);
             const auto found_products = as_matrix(values);
-            if (found_ids.rows != queries.rows || found_ids.cols != m || found_products.rows != queries.rows ||
-                found_products.cols != m)
+            if (found_ids.rows != queries.rows || found_ids.cols != m ||
+                found_products.rows != queries.rows || found_products.cols != m)
               throw std::invalid_argument("find: expected ids and products of shape (" +
                                           std::to_string(queries.rows) + ", " + std::to_string(m) + ")");
             std::copy_n(found_ids.data, queries.rows * m, ids);

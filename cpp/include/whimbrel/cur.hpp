@@ -60,7 +60,8 @@ struct CurProposer {
   /// The m items whose rows of item_vectors() have the largest inner products with each of `queries`
   /// (q, dim() + 1), exactly and in canonical arithmetic: ids (q, m) and products (q, m), largest first. The
   /// smallest of a row counts for all that are not in it. Missing: id -1.
-  std::function<void(MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products)> find;
+  std::function<void(MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products)>
+      find;
   double largest_norm = 0;  ///< of a row of item_vectors(), or more
 };
 

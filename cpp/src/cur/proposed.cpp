@@ -3,8 +3,8 @@
 // has a better one.
 //
 // A product stands for y . v + (mean - average), and the score for mean + y . v + constant. Apart from
-// average + constant they differ by the two canonical sums, (d / 32 + 8) u |v| |y| each, by u of each term for
-// the rounding of rows and by 3 u of each term for the sums in which they stand; u = 2^-24.
+// average + constant they differ by the two canonical sums, (d / 32 + 8) u |v| |y| each, by u of each term
+// for the rounding of rows and by 3 u of each term for the sums in which they stand; u = 2^-24.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -31,7 +31,8 @@ std::vector<std::size_t> best_items_proposed(
     const std::function<void(std::size_t, const std::vector<Scored>&)>& fn) {
   const std::size_t n = index.size(), dim = index.features.dim(), depth = std::min(k, n);
   const auto n_blocked = static_cast<std::size_t>(std::count(blocked.begin(), blocked.end(), 1));
-  const std::size_t m = std::min(n, depth + std::max<std::size_t>(16, depth / 4) + std::min(n_blocked, depth));
+  const std::size_t m =
+      std::min(n, depth + std::max<std::size_t>(16, depth / 4) + std::min(n_blocked, depth));
   std::vector<std::size_t> open(weights.size());
   std::iota(open.begin(), open.end(), std::size_t{0});
   if (m > kMostProposals || weights.empty()) return open;
@@ -46,7 +47,8 @@ std::vector<std::size_t> best_items_proposed(
   const QueryPrior prior(index, {});
   const double average = average_mean(index);
   double largest_mean = 0;
-  for (const float mean : index.mean) largest_mean = std::max(largest_mean, std::abs(static_cast<double>(mean)));
+  for (const float mean : index.mean)
+    largest_mean = std::max(largest_mean, std::abs(static_cast<double>(mean)));
   std::vector<std::uint8_t> settled(weights.size());
   parallel_for(weights.size(), threads, [&](std::size_t q, std::size_t) {
     const double constant = static_cast<double>(weights[q].constant);
@@ -54,11 +56,10 @@ std::vector<std::size_t> best_items_proposed(
     for (std::size_t j = 0; j < dim; ++j)
       squares += static_cast<double>(weights[q].query[j]) * weights[q].query[j];
     const double product = proposer.largest_norm * std::sqrt(squares);
-    const double error =
-        1.01 * kUnit *
-            ((2 * (static_cast<double>(dim + 1) / 32 + 8) + 1) * product +
-             4 * (2 * product + 2 * largest_mean + std::abs(average) + std::abs(constant))) +
-        static_cast<double>(dim) * std::numeric_limits<float>::min();
+    const double error = 1.01 * kUnit *
+                             ((2 * (static_cast<double>(dim + 1) / 32 + 8) + 1) * product +
+                              4 * (2 * product + 2 * largest_mean + std::abs(average) + std::abs(constant))) +
+                         static_cast<double>(dim) * std::numeric_limits<float>::min();
     std::vector<Scored> found;
     for (std::size_t i = q * m; i < (q + 1) * m; ++i) {
       if (ids[i] < 0 || blocked[static_cast<std::size_t>(ids[i])] != 0) continue;
