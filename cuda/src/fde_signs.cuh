@@ -24,10 +24,13 @@ class ChunkSigns : public SetChunks {
   /// A bound of the lengths in each group of 8 tokens, as in maxsim_kernel.cuh.
   __device__ __forceinline__ void find_lengths(int i) const {
     const unsigned n = n_tokens(item(i));
-    for (unsigned group = warp(); group * kColumns < n; group += warps()) {
+    // The last warps first: the first have more signs to find.
+    for (unsigned group = warps() - 1 - warp(); group * kColumns < n; group += warps()) {
       float sums[4] = {}, others[4] = {};  // two chains of products, for their latency
       Operand high, low;
-      for (unsigned step = 0; step < job_.n_steps; ++step) {
+#pragma unroll
+      for (unsigned step = 0; step < kFdeHeldSteps; ++step) {
+        if (step >= job_.n_steps) break;
         TokenOperand<T>::load(tile(i), group * kColumns + lane() / 4, step, lane() % 4, job_.pitch, high,
                               low);
         add_product(sums, make_uint4(high.word[0], 0, high.word[1], 0), high.word[0], high.word[1]);
@@ -127,6 +130,7 @@ class ChunkSigns : public SetChunks {
                                                  unsigned plane) const {
     const float* g = job_.tables.planes + std::size_t{plane} * job_.dim;
     float sum = 0;
+#pragma unroll 4
     for (unsigned i = lane(); i < job_.dim; i += kLanes) {
       const unsigned byte = i * static_cast<unsigned>(sizeof(T));
       const unsigned at = TokenRows<sizeof(T)>::offset(row, byte / kChunkBytes, job_.pitch);

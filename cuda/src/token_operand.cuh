@@ -97,20 +97,7 @@ class TileFetcher {
   __device__ void fetch(const TileShares& shares, const T* base, std::size_t stride, unsigned dim,
                         unsigned n_valid, unsigned n_rows, unsigned pitch, unsigned char* tile) const {
     unsigned chunk = first_chunk_;
-    // The common cases, in which a thread's chunks stand below each other, and a whole tile where they are
-    // exchanged alike too.
-    if (shares.chunk_step == 0 && shares.aligned && chunk * kPerChunk + kPerChunk <= dim &&
-        n_valid >= n_rows && shares.row_step % (sizeof(T) == 1 ? 4 : 2) == 0) {
-      const T* from = base + first_row_ * stride + chunk * kPerChunk;
-      unsigned char* to = tile + TokenRows<sizeof(T)>::offset(first_row_, chunk, pitch);
-#pragma unroll 8
-      for (unsigned row = first_row_; row < n_rows; row += shares.row_step) {
-        copy_chunk_async(to, from, kChunkBytes);
-        from += shares.row_step * stride;
-        to += shares.row_step * pitch;
-      }
-      return;
-    }
+    // The common case, in which a thread's chunks stand below each other.
     if (shares.chunk_step == 0 && shares.aligned && chunk * kPerChunk + kPerChunk <= dim) {
       const T* from = base + first_row_ * stride + chunk * kPerChunk;
       for (unsigned row = first_row_; row < n_rows; row += shares.row_step) {
