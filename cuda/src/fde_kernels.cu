@@ -65,9 +65,13 @@ cudaError_t launch_blocks(void (*kernel)(FdeJob), const FdeJob& job, const Devic
   return cudaLaunchKernelEx(&config, kernel, job);
 }
 
-/// Whether the products' kernel takes it: its registers hold the cells and the coordinates of a token.
-bool fits_products(const FdeJob& job) {
-  return job.k_sim <= kMaxBits && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps;
+/// Whether the products' kernel takes it: its registers hold the cells and the coordinates of a token, and a
+/// block fits into shared memory.
+bool fits_products(const FdeJob& job, const Device& device) {
+  const unsigned most_reps = std::min(job.r_reps, kFdeMaxWarps * kQueryRows / kColumns + 2);
+  return job.k_sim <= kMaxBits && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps &&
+         FdeProductShared::bytes(job.pitch, most_reps * job.k_sim) <=
+             static_cast<std::size_t>(device.shared_bytes);
 }
 
 template <bool kHalves>
@@ -113,7 +117,7 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
   // Floats are split by every warp that reads them: the general kernel, where a warp has more to do with a
   // token, is faster for them.
   if constexpr (sizeof(T) == sizeof(__half))
-    if (fits_products(job))
+    if (fits_products(job, device))
       return job.d_proj % kQueryRows != 0 ? launch_products<true>(job, device, aligned, stream)
                                           : launch_products<false>(job, device, aligned, stream);
   return launch_general<T>(job, device, aligned, stream);
