@@ -1,6 +1,7 @@
-// The kernel of the encoder: tokens of one set after another through shared memory, in chunks. For each chunk
-// the cells of its tokens in every repetition, then their projections, added to the sums of their cells; at
-// the end of the set means, empty cells, output.
+// The general kernel of the encoder (fde_product_kernel.cuh has the one for the usual parameters): tokens of
+// one set after another through shared memory, in chunks. For each chunk the cells of its tokens in every
+// repetition, then their projections, added to the sums of their cells; at the end of the set means, empty
+// cells, output.
 //
 // A warp owns 16 coordinates of the encoding's blocks (rows: repetition by repetition, d_proj each) and keeps
 // their projection in registers. Sets with more rows than a block has warps for are gone through again.
