@@ -22,6 +22,8 @@ def main() -> None:
                     np.testing.assert_array_equal(found.distances, expected.distances)
             distances = wb.pairwise_distances(data, queries, metric, device="cuda")
             np.testing.assert_array_equal(distances, wb.pairwise_distances(data, queries, metric))
+    cur = wb.CurIndex.fit(np.random.default_rng(0).standard_normal((20, 300)))
+    np.testing.assert_array_equal(cur.select_anchors(10, device="cuda"), cur.select_anchors(10))
 
 
 if __name__ == "__main__":

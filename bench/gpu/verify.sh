@@ -42,7 +42,7 @@ stage_cpp() {
 stage_python() {
   cd tests/python && timeout 150 "$python" -m pytest -q -p no:cacheprovider -c ../../pyproject.toml --rootdir . \
     -W ignore::DeprecationWarning -W ignore::FutureWarning \
-    test_cuda.py test_exact.py test_lid.py test_pairwise.py ${PYTEST_ARGS:-}
+    test_cuda.py test_cuda_sets.py test_cur_device.py test_exact.py test_lid.py test_pairwise.py ${PYTEST_ARGS:-}
 }
 
 stage_sanitizer() {

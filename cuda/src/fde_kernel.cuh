@@ -1,6 +1,7 @@
-// The kernel of the encoder: tokens of one set after another through shared memory, in chunks. For each chunk
-// the cells of its tokens in every repetition, then their projections, added to the sums of their cells; at
-// the end of the set means, empty cells, output.
+// The general kernel of the encoder (fde_product_kernel.cuh has the one for the usual parameters): tokens of
+// one set after another through shared memory, in chunks. For each chunk the cells of its tokens in every
+// repetition, then their projections, added to the sums of their cells; at the end of the set means, empty
+// cells, output.
 //
 // A warp owns 16 coordinates of the encoding's blocks (rows: repetition by repetition, d_proj each) and keeps
 // their projection in registers. Sets with more rows than a block has warps for are gone through again.
@@ -11,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fde_cells.hpp"
 #include "fde_kernel_job.hpp"
 #include "lanes.cuh"
 #include "maxsim_bound.hpp"
@@ -22,12 +24,6 @@ namespace whimbrel::cuda {
 /// Column n of a group of 8 holds token (n % 2) * 4 + n / 2 of it, so that a lane's two columns are tokens t
 /// and 4 + t, and lanes t = 0..3 have tokens in order.
 WHIMBREL_HOST_DEVICE constexpr unsigned column_token(unsigned column) { return column % 2 * 4 + column / 2; }
-
-/// Gray decoding, as in cpp/src/fde/cells.hpp.
-WHIMBREL_HOST_DEVICE constexpr std::uint32_t gray_number(std::uint32_t bits) {
-  for (unsigned shift = 1; shift < 32; shift *= 2) bits ^= bits >> shift;
-  return bits;
-}
 
 constexpr unsigned kNoRank = 255;
 

@@ -49,6 +49,7 @@ struct FdeJob {
   unsigned n_tiles;    // of 16 rows
   unsigned chunk;      // tokens
   unsigned pass_reps;  // repetitions that the rows of a block may touch
+  float plain_length;  // no projection of a shorter token passes the largest half
   bool gray, documents, fill;
   float* f32;  // row 0 is that of set `first`
   __half* f16;

@@ -1,9 +1,11 @@
 #include "fde_kernels.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "fde_kernel.cuh"
+#include "fde_product_kernel.cuh"
 
 namespace whimbrel::cuda {
 namespace {
@@ -27,18 +29,65 @@ __global__ void __launch_bounds__(kSketchThreads)
   }
 }
 
-template <class T>
-cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
-  int device = 0, n_units = 0, most_shared = 0, per_unit = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&n_units, cudaDevAttrMultiProcessorCount, device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&most_shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (error != cudaSuccess) return error;
+struct Device {
+  int units = 0, shared_bytes = 0;
 
-  // Fewer tokens at a time, and then fewer warps, until a block fits.
-  const std::size_t depth = std::size_t{job.n_steps} * kStepDepth;
-  job.pitch = TokenRows<sizeof(T)>::pitch(depth);
+  cudaError_t ask() {
+    int device = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&units, cudaDevAttrMultiProcessorCount, device);
+    if (error == cudaSuccess)
+      error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    return error;
+  }
+};
+
+/// As many blocks as the device holds, for each of `passes`.
+cudaError_t launch_blocks(void (*kernel)(FdeJob), const FdeJob& job, const Device& device, unsigned threads,
+                          unsigned shared_bytes, unsigned passes, cudaStream_t stream) {
+  int per_unit = 0;
+  const auto function = reinterpret_cast<const void*>(kernel);
+  cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           static_cast<int>(shared_bytes));
+  if (error == cudaSuccess)
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_unit, function, static_cast<int>(threads),
+                                                          shared_bytes);
+  if (error != cudaSuccess) return error;
+  if (per_unit == 0) return cudaErrorLaunchOutOfResources;
+  const auto capacity = static_cast<unsigned>(device.units * per_unit);
+  cudaLaunchConfig_t config = {};
+  config.gridDim = {
+      static_cast<unsigned>(std::min<std::size_t>(job.last - job.first, std::max(1u, capacity / passes))),
+      passes, 1};
+  config.blockDim = threads;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, job);
+}
+
+/// Whether the products' kernel takes it: its registers hold the cells and the coordinates of a token, and a
+/// block fits into shared memory.
+bool fits_products(const FdeJob& job, const Device& device) {
+  const unsigned most_reps = std::min(job.r_reps, kFdeMaxWarps * kQueryRows / kColumns + 2);
+  return job.k_sim <= kMaxBits && job.d_proj % kColumns == 0 && job.n_steps <= kFdeHeldSteps &&
+         FdeProductShared::bytes(job.pitch, most_reps * job.k_sim) <=
+             static_cast<std::size_t>(device.shared_bytes);
+}
+
+template <bool kHalves>
+cudaError_t launch_products(FdeJob job, const Device& device, bool aligned, cudaStream_t stream) {
+  const unsigned warps = std::min(SetProducts<kHalves>::kMaxWarps, job.n_tiles);
+  const unsigned rows = warps * kQueryRows, passes = (job.n_rows + rows - 1) / rows;
+  job.pass_reps = std::min(job.r_reps, (rows - 2) / job.d_proj + 2);
+  job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(__half), warps * kLanes, aligned);
+  job.plain_length = 60000 / std::sqrt(static_cast<float>(job.dim));
+  const auto bytes = static_cast<unsigned>(FdeProductShared::bytes(job.pitch, job.pass_reps * job.k_sim));
+  return launch_blocks(encode_products<kHalves>, job, device, warps * kLanes, bytes, passes, stream);
+}
+
+/// The general kernel: fewer tokens at a time, and then fewer warps, until a block fits.
+template <class T>
+cudaError_t launch_general(FdeJob job, const Device& device, bool aligned, cudaStream_t stream) {
   unsigned warps = std::min(kFdeMaxWarps, job.n_tiles);
   for (job.chunk = kFdeMaxChunk;; job.chunk /= 2) {
     if (job.chunk < 16) {
@@ -47,32 +96,31 @@ cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
       job.chunk = kFdeMaxChunk;
     }
     job.pass_reps = std::min(job.r_reps, warps * kQueryRows / job.d_proj + 2);
-    if (FdeShared(job, warps).end <= static_cast<unsigned>(most_shared)) break;
+    if (FdeShared(job, warps).end <= static_cast<unsigned>(device.shared_bytes)) break;
   }
-  const unsigned threads = warps * kLanes, shared_bytes = FdeShared(job, warps).end;
+  job.shares = TileShares(std::size_t{job.n_steps} * kStepDepth, sizeof(T), warps * kLanes, aligned);
+  return launch_blocks(encode_sets<T>, job, device, warps * kLanes, FdeShared(job, warps).end, 1, stream);
+}
+
+template <class T>
+cudaError_t launch(FdeJob job, const RaggedTokens& sets, cudaStream_t stream) {
+  Device device;
+  const cudaError_t error = device.ask();
+  if (error != cudaSuccess) return error;
+  job.pitch = TokenRows<sizeof(T)>::pitch(std::size_t{job.n_steps} * kStepDepth);
   job.tokens = sets.data;
   job.stride = sets.stride;
   job.n_tokens = sets.rows;
   job.offsets = sets.offsets;
   const bool aligned = sets.stride * sizeof(T) % kChunkBytes == 0 &&
                        reinterpret_cast<std::uintptr_t>(sets.data) % kChunkBytes == 0;
-  job.shares = TileShares(depth, sizeof(T), threads, aligned);
-
-  const auto function = reinterpret_cast<const void*>(encode_sets<T>);
-  error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes));
-  if (error == cudaSuccess)
-    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_unit, function, static_cast<int>(threads),
-                                                          shared_bytes);
-  if (error != cudaSuccess) return error;
-  if (per_unit == 0) return cudaErrorLaunchOutOfResources;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = static_cast<unsigned>(
-      std::min<std::size_t>(job.last - job.first, static_cast<unsigned>(n_units * per_unit)));
-  config.blockDim = threads;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, encode_sets<T>, job);
+  // Floats are split by every warp that reads them: the general kernel, where a warp has more to do with a
+  // token, is faster for them.
+  if constexpr (sizeof(T) == sizeof(__half))
+    if (fits_products(job, device))
+      return job.d_proj % kQueryRows != 0 ? launch_products<true>(job, device, aligned, stream)
+                                          : launch_products<false>(job, device, aligned, stream);
+  return launch_general<T>(job, device, aligned, stream);
 }
 
 }  // namespace

@@ -14,6 +14,13 @@ inline __device__ void copy_chunk_async(void* shared, const void* global, unsign
                "l"(global), "r"(bytes)
                : "memory");
 }
+/// The same for 8 bytes, addresses at multiples of that.
+inline __device__ void copy_eight_async(void* shared, const void* global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(
+                   static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+}
 inline __device__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// All groups of copies of this thread but the last `kPending` are done.
 template <unsigned kPending>

@@ -32,6 +32,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used()) {
   whimbrel::python::register_errors();
   whimbrel::python::register_cuda_device(m);
   whimbrel::python::register_cuda_exact(m);
+  whimbrel::python::register_cuda_cur(m);
   whimbrel::python::register_cuda_hnsw(m);
   whimbrel::python::register_cuda_knn(m);
   whimbrel::python::register_cuda_sets(m);

@@ -12,6 +12,7 @@ namespace whimbrel::python {
 /// Make it the current error of Python. With the GIL.
 void set_cuda_error(const cuda::CudaError& e);
 
+void register_cuda_cur(py::module_& m);
 void register_cuda_device(py::module_& m);
 void register_cuda_exact(py::module_& m);
 void register_cuda_hnsw(py::module_& m);

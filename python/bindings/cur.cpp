@@ -2,8 +2,11 @@
 // for one of another thread that changes the index.
 #include "module.hpp"
 
+#include <algorithm>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -11,6 +14,7 @@
 #include "names.hpp"
 #include "progress.hpp"
 #include "whimbrel/cur.hpp"
+#include "whimbrel/cur_greedy.hpp"
 #include "whimbrel/cur_search.hpp"
 
 namespace whimbrel::python {
@@ -59,9 +63,29 @@ Floats approximate(const CurIndex& self, const Ids& item_ids, const Floats& scor
   return out;
 }
 
+/// A function (queries, m) -> (ids, products) of Python, called without the GIL.
+CurProposer make_proposer(const py::object& find, double largest_norm) {
+  return {[&find](MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products) {
+            const py::gil_scoped_acquire gil;
+            Floats array = empty_matrix<float>(queries.rows, queries.cols);
+            std::copy_n(queries.data, queries.rows * queries.cols, as_output(array).data());
+            const auto [found, values] = py::cast<std::pair<Ids, Floats>>(find(array, m));
+            const auto found_ids = as_matrix(found);
+            const auto found_products = as_matrix(values);
+            if (found_ids.rows != queries.rows || found_ids.cols != m ||
+                found_products.rows != queries.rows || found_products.cols != m)
+              throw std::invalid_argument("find: expected ids and products of shape (" +
+                                          std::to_string(queries.rows) + ", " + std::to_string(m) + ")");
+            std::copy_n(found_ids.data, queries.rows * m, ids);
+            std::copy_n(found_products.data, queries.rows * m, products);
+          },
+          largest_norm};
+}
+
 py::tuple retrieve(const CurIndex& self, const Ids& item_ids, const Floats& scores,
                    const OptionalFloats& first_stage, std::size_t k, bool exclude_scored, double mu,
-                   std::size_t threads) {
+                   std::size_t threads, const py::object& find, double largest_norm) {
+  const CurProposer proposer = make_proposer(find, largest_norm);
   const auto given = as_vector(item_ids);
   const auto known = as_matrix(scores), first = optional_matrix(first_stage);
   auto ids = empty_matrix<std::int64_t>(known.rows, k);
@@ -70,16 +94,24 @@ py::tuple retrieve(const CurIndex& self, const Ids& item_ids, const Floats& scor
     const auto ids_out = as_output(ids);
     const auto scores_out = as_output(out);
     const py::gil_scoped_release nogil;
-    self.retrieve(given, known, first, k, exclude_scored, {mu, threads}, ids_out.data(), scores_out.data());
+    self.retrieve(given, known, first, k, exclude_scored, {mu, threads, find.is_none() ? nullptr : &proposer},
+                  ids_out.data(), scores_out.data());
   }
   return py::make_tuple(ids, out);
 }
 
+/// @param passes  None, or a capsule of another module
 Ids select_anchors(const CurIndex& self, std::size_t count, const std::string& rule, std::uint64_t seed,
-                   std::size_t threads, const py::object& progress) {
+                   std::size_t threads, const py::object& progress, const py::object& passes) {
   const AnchorRule kind = anchor_rule_from_name(rule);
   const ProgressFn report = make_progress(progress);
-  return to_array(without_gil([&] { return self.select_anchors(count, kind, seed, threads, report); }));
+  GreedyPasses* theirs = nullptr;
+  if (!passes.is_none()) {
+    theirs = static_cast<GreedyPasses*>(PyCapsule_GetPointer(passes.ptr(), kPassesCapsule));
+    if (theirs == nullptr) throw py::error_already_set();
+  }
+  return to_array(
+      without_gil([&] { return self.select_anchors(count, kind, seed, threads, report, theirs); }));
 }
 
 Floats item_vectors(const CurIndex& self) {
@@ -179,9 +211,9 @@ void register_cur(py::module_& m) {
            py::arg("first_stage").noconvert().none(true), py::arg("mu"), py::arg("threads"))
       .def("retrieve", &retrieve, py::arg("item_ids").noconvert(), py::arg("scores").noconvert(),
            py::arg("first_stage").noconvert().none(true), py::arg("k"), py::arg("exclude_scored"),
-           py::arg("mu"), py::arg("threads"))
+           py::arg("mu"), py::arg("threads"), py::arg("find"), py::arg("largest_norm"))
       .def("select_anchors", &select_anchors, py::arg("count"), py::arg("rule"), py::arg("seed"),
-           py::arg("threads"), py::arg("progress"))
+           py::arg("threads"), py::arg("progress"), py::arg("passes"))
       .def("add_items", &add_items, py::arg("scores").noconvert(),
            py::arg("first_stage").noconvert().none(true))
       .def("add_queries", &add_queries, py::arg("scores").noconvert(),

@@ -16,6 +16,7 @@ namespace whimbrel::python {
 
 /// Of the capsule in which _cuda hands a LevelLinker to _core: one build, so one layout.
 inline constexpr const char* kLinkerCapsule = "whimbrel.LevelLinker";
+inline constexpr const char* kPassesCapsule = "whimbrel.GreedyPasses";
 
 inline Metric metric_from_name(const std::string& name) {
   if (name == "l2") return Metric::kL2;

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from ._arrays import as_int
 from ._cuda_status import CudaError, missing, require_cuda, version_text
+from .device_items import DeviceItems
 from .device_matrix import DeviceKnnResult, DeviceMatrix
 
 __all__ = [
     "CudaError",
     "DeviceInfo",
+    "DeviceItems",
     "DeviceKnnResult",
     "DeviceMatrix",
     "device_count",

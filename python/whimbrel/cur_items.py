@@ -5,6 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from ._arrays import Int64, as_choice, as_int, as_int_vector, as_scores, as_threads
+from ._device_exact import parse_device
 from ._progress import Progress, reporter
 from .cur_base import CurBase
 from .order import MAX_SEED
@@ -13,6 +14,18 @@ __all__ = ["ANCHOR_RULES", "CurItems"]
 
 ANCHOR_RULES = ("random", "top", "kmeans", "leverage", "l2_greedy")
 MAX_ITEMS = 2**31 - 1
+
+
+def greedy_passes(rule: str, device: str | None) -> object:
+    """Return what goes over the items on a device; None for the CPU."""
+    if device in (None, "cpu"):
+        return None
+    if rule != "l2_greedy":
+        raise ValueError(f"device: expected None with rule={rule!r}, got {device!r}")
+    number = parse_device(device)
+    from . import _cuda
+
+    return _cuda.greedy_passes(number)
 
 
 class CurItems(CurBase):
@@ -26,6 +39,7 @@ class CurItems(CurBase):
         seed: int = 0,
         threads: int = 0,
         progress: Progress = False,
+        device: str | None = None,
     ) -> Int64:
         """Choose the items to score first, whatever the query.
 
@@ -44,11 +58,20 @@ class CurItems(CurBase):
             Worker threads; 0 uses all. Does not change the result.
         progress : bool or callable
             As in `knn`, in anchors. A callback must not change the index.
+        device : str, optional
+            "cuda" or "cuda:<number>": of "l2_greedy", where the passes run. Does not change the result.
 
         Returns
         -------
         (count,) int64
             Distinct, in the order of choice.
+
+        Raises
+        ------
+        ValueError
+            An unknown rule or device, or a CUDA device for another rule.
+        CudaError
+            If there is no device.
 
         References
         ----------
@@ -58,8 +81,9 @@ class CurItems(CurBase):
         count = as_int("count", count, 1, MAX_ITEMS)
         as_choice("rule", rule, ANCHOR_RULES)
         seed = as_int("seed", seed, 0, MAX_SEED)
+        passes = greedy_passes(rule, device)
         with reporter(progress, "anchors") as callback:
-            return self._core.select_anchors(count, rule, seed, as_threads(threads), callback)
+            return self._core.select_anchors(count, rule, seed, as_threads(threads), callback, passes)
 
     def add_items(self, scores: ArrayLike, *, first_stage: ArrayLike | None = None) -> None:
         """Append items; their ids continue.

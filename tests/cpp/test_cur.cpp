@@ -2,13 +2,17 @@
 #include <doctest/doctest.h>
 #include <Eigen/Cholesky>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/half.hpp"
 #include "cur/regression.hpp"
+#include "cur_scores.hpp"
 #include "kernels/dispatch.hpp"
+#include "whimbrel/cur_greedy.hpp"
 #include "whimbrel/random.hpp"
 
 using namespace whimbrel;
@@ -30,6 +34,63 @@ std::vector<double> targets(std::size_t n, std::uint64_t seed) {
   std::vector<double> out(n);
   for (std::size_t i = 0; i < n; ++i) out[i] = value(seed, i);
   return out;
+}
+
+/// As GreedyPasses says, one item after another.
+class PlainPasses final : public GreedyPasses {
+ public:
+  void start(const GreedyStart& start) override {
+    dim_ = start.rows.cols;
+    for (std::size_t i = 0; i < start.rows.rows; ++i)
+      rows_.insert(rows_.end(), start.rows.row(i), start.rows.row(i) + dim_);
+    scales_.assign(start.scales.begin(), start.scales.end());
+    column_.assign(start.column.begin(), start.column.end());
+    diagonal_.assign(start.diagonal.begin(), start.diagonal.end());
+    blocked_.assign(start.blocked.begin(), start.blocked.end());
+    tiny_ = start.tiny;
+  }
+  void deflate(std::span<const float> x, std::span<const float> w, double g, double xw) override {
+    for (std::size_t i = 0; i < column_.size(); ++i) {
+      const double u = dot(x, i), t = dot(w, i), share = u / g;
+      column_[i] -= share * (2 * t - share * xw);
+      diagonal_[i] -= share * u;
+    }
+  }
+  void block(std::size_t item) override { blocked_[item] = 1; }
+  std::size_t best() override {
+    double largest = 0;
+    for (std::size_t i = 0; i < column_.size(); ++i) largest = std::max(largest, gain(i));
+    for (std::size_t i = 0; largest > 0 && i < column_.size(); ++i)
+      if (gain(i) >= largest * kSameGain) return i;
+    return column_.size();
+  }
+
+ private:
+  float dot(std::span<const float> x, std::size_t i) const {
+    const float product = -kernels::active_table().ip.canonical(x.data(), &rows_[i * dim_], dim_);
+    return scales_.empty() ? product : product * scales_[i];
+  }
+  double gain(std::size_t i) const {
+    return blocked_[i] == 0 && diagonal_[i] > tiny_ ? column_[i] / diagonal_[i] : 0;
+  }
+
+  std::size_t dim_ = 0;
+  std::vector<float> rows_, scales_;
+  std::vector<double> column_, diagonal_;
+  std::vector<std::uint8_t> blocked_;
+  double tiny_ = 0;
+};
+
+TEST_CASE("the greedy choice does not depend on who passes over the items") {
+  for (const CurStorage storage : {CurStorage::kFloat32, CurStorage::kFloat16, CurStorage::kInt8}) {
+    CAPTURE(static_cast<int>(storage));
+    CurIndex index = testing::make_cur_index(50, 700, storage);
+    index.remove(std::vector<std::int64_t>{3, 11, 200});
+    PlainPasses passes;
+    const std::vector<std::int64_t> chosen = index.select_anchors(60, AnchorRule::kL2Greedy, 1, 3);
+    CHECK(chosen.size() == 60);
+    CHECK(index.select_anchors(60, AnchorRule::kL2Greedy, 1, 1, {}, &passes) == chosen);
+  }
 }
 
 }  // namespace

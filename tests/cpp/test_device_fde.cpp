@@ -30,7 +30,8 @@ FdeParams make_params(std::size_t dim, std::uint32_t k_sim, std::uint32_t r_reps
   return params;
 }
 
-void compare(const FdeParams& params, const Sets& sets, bool documents) {
+/// @param size  of the largest coordinates, if they are large
+void compare(const FdeParams& params, const Sets& sets, bool documents, float size = 0) {
   const whimbrel::FdeEncoder cpu(params);
   const cuda::FdeEncoder gpu(params);
   REQUIRE(gpu.dim_out() == cpu.dim_out());
@@ -68,7 +69,7 @@ void compare(const FdeParams& params, const Sets& sets, bool documents) {
   const std::vector<float> floats = f32.floats(n);
   std::size_t n_far = 0, n_wrong_halves = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    n_far += !(std::abs(floats[i] - expected[i]) <= 1e-5f * (1 + std::abs(expected[i])));
+    n_far += !(std::abs(floats[i] - expected[i]) <= 1e-5f * (1 + size + std::abs(expected[i])));
     n_wrong_halves += halves[i] != to_half(floats[i]);
   }
   CHECK(n_far == 0);
@@ -92,6 +93,13 @@ TEST_CASE("encodings of the GPU have the cells of the CPU and its coordinates up
   list.back().mode = FdeMode::kGoogle;
   list.push_back(make_params(128, 5, 20, kSketch, 16));
   list.back().fill_empty = false;
+  // Repetitions that share a tile of coordinates, or begin in the middle of one, and those that take several.
+  list.push_back(make_params(128, 4, 21, kSketch, 8));
+  list.push_back(make_params(40, 5, 9, FdeProjection::kSign, 24));
+  list.push_back(make_params(128, 2, 31, kSketch, 40));
+  list.push_back(make_params(128, 0, 3, kSketch, 16));
+  list.push_back(make_params(128, 3, 4, kSketch, 16));
+  list.back().mode = FdeMode::kGoogle;
   list.push_back(make_params(128, 5, 20, kSketch, 8, 1000));
   for (std::size_t i = 0; i < 128; ++i) list.back().center.push_back(static_cast<float>(i % 7) * 0.01f);
   for (const FdeParams& params : list)
@@ -105,6 +113,17 @@ TEST_CASE("encodings of the GPU have the cells of the CPU and its coordinates up
           CAPTURE(documents);
           compare(params, Sets(some_lengths(50, 150, params.dim), params.dim, 0, type, kind, 3), documents);
         }
+}
+
+TEST_CASE("encodings of the GPU take long sets, rows that are not aligned, and vectors long and short") {
+  if (!have_device()) return;
+  for (const TokenType type : {TokenType::kFloat32, TokenType::kFloat16})
+    for (const bool documents : {true, false}) {
+      CAPTURE(static_cast<int>(type));
+      const FdeParams params = make_params(128, 5, 20, FdeProjection::kCountSketch, 16);
+      compare(params, Sets({1000, 0, 129, 1, 128, 300, 64, 65}, 128, 3, type, Kind::kPlain, 3), documents);
+      compare(params, Sets({500, 20, 200}, 128, 0, type, Kind::kSpread, 4), documents, 4096);
+    }
 }
 
 TEST_CASE("one small encoding of the GPU, for tools that slow it down") {

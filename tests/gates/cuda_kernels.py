@@ -20,9 +20,9 @@ TARGETS = ("80", "90a")
 INCLUDES = [f"-I{ROOT / folder}" for folder in ("cuda/include", "cuda/src", "cpp/include")]
 
 # Above these, fewer threads fit than the kernel was written for. The scans and MaxSim hold a tile in
-# registers, at the limit of a thread (255) or of a block of 384 threads (168); the sort of hnsw_build is
-# CUB's.
-REGISTERS = {"scan": 255, "scan_hopper": 168, "maxsim": 168, "hnsw_build": 128}
+# registers, at the limit of a thread (255) or of a block of 384 threads (168); the encoder's blocks have 512
+# or 640 threads; the sort of hnsw_build is CUB's.
+REGISTERS = {"scan": 255, "scan_hopper": 168, "maxsim": 168, "fde_kernels": 128, "hnsw_build": 128}
 REGISTERS_ELSEWHERE = 96
 
 # Bytes of stack that a kernel may use, by a part of its name. write_queries keeps one flag across the
@@ -35,6 +35,7 @@ CANONICAL = [
     ("normalize", "."),
     ("hnsw_build", "choose|answer"),
     ("lid", "."),
+    ("cur_greedy_kernels", "deflate"),
     ("settle", "rescan|merge_segments"),
 ]
 # file, target, instruction that must be there.

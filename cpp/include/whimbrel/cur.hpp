@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,10 +52,25 @@ enum class AnchorRule {
   kL2Greedy,  ///< each step lowers the mean squared error of predicting all items from the chosen ones most
 };
 
+class GreedyPasses;  // cur_greedy.hpp
+
+/// Who can find the items of largest inner products faster than this class, on a GPU say, proposes items to
+/// retrieve(), which then looks at these alone where a bound proves that no other can be among the best.
+struct CurProposer {
+  /// The m items whose rows of item_vectors() have the largest inner products with each of `queries`
+  /// (q, dim() + 1), exactly and in canonical arithmetic: ids (q, m) and products (q, m), largest first. The
+  /// smallest of a row counts for all that are not in it. Missing: id -1.
+  std::function<void(MatrixView<const float> queries, std::size_t m, std::int64_t* ids, float* products)>
+      find;
+  double largest_norm = 0;  ///< of a row of item_vectors(), or more
+};
+
 struct CurQueryOptions {
   /// Ridge parameter, in squared units of the scores; negative: chosen by leave-one-out on the scored items.
   double mu = -1;
   std::size_t threads = 0;  ///< 0: all; does not change the result
+  /// Of retrieve(), for queries without a first stage; does not change the result.
+  const CurProposer* proposer = nullptr;
 };
 
 /// Thread safety: any number of `const` calls may run at once; a non-const call waits for them and excludes
@@ -101,8 +117,10 @@ class WHIMBREL_API CurIndex {
                 const CurQueryOptions& options, std::int64_t* ids, float* out) const;
 
   /// Distinct items that are not removed, in the order of choice; fewer if there are fewer.
+  /// @param passes  of kL2Greedy: what goes over the items in place of the CPU; does not change the result
   std::vector<std::int64_t> select_anchors(std::size_t count, AnchorRule rule, std::uint64_t seed,
-                                           std::size_t threads = 0, const ProgressFn& progress = {}) const;
+                                           std::size_t threads = 0, const ProgressFn& progress = {},
+                                           GreedyPasses* passes = nullptr) const;
 
   /// Rows [features, mean above the average] of all items, (size(), dim() + 1). Inner products with
   /// CurSearch::query_vector() are predictions up to a constant: what to build a graph of for

@@ -8,6 +8,7 @@
 #include "base/parallel.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
+#include "cur/greedy.hpp"
 #include "cur/impl.hpp"
 #include "cur/random_keys.hpp"
 #include "cur/symmetric_eigen.hpp"
@@ -26,14 +27,12 @@ constexpr int kClusterRounds = 10;
 /// Leading directions whose leverage is meant: those with more than this share of the largest eigenvalue, and
 /// at most as many as items are wanted.
 constexpr double kLeverageShare = 1e-4;
-/// Residual rows below this share of the mean are rounding (1e-5 of the root mean square entry).
-constexpr double kTinyResidual = 1e-10;
 constexpr std::size_t kBlock = 256;
 
 class AnchorSelection {
  public:
   AnchorSelection(const CurIndex::Impl& index, std::size_t count, std::uint64_t seed, std::size_t threads,
-                  const ProgressFn& progress)
+                  const ProgressFn& progress, GreedyPasses* passes)
       : index_(index),
         features_(index.features),
         n_(index.size()),
@@ -41,6 +40,7 @@ class AnchorSelection {
             count, n_ - static_cast<std::size_t>(std::count(index.removed.begin(), index.removed.end(), 1)))),
         seed_(seed),
         threads_(threads),
+        passes_(passes),
         meter_(progress, count_) {}
 
   std::vector<std::int64_t> run(AnchorRule rule) {
@@ -68,20 +68,6 @@ class AnchorSelection {
   }
 
  private:
-  template <class Fn>
-  void for_each_block(const Fn& fn) const {
-    parallel_for((n_ + kBlock - 1) / kBlock, threads_, [&](std::size_t block, std::size_t) {
-      const std::size_t first = block * kBlock;
-      for (std::size_t i = first; i < std::min(n_, first + kBlock);) {
-        // A run must not cross the end of a chunk of the features.
-        const std::size_t end =
-            std::min({n_, first + kBlock, (i / features_.chunk_rows() + 1) * features_.chunk_rows()});
-        fn(i, end - i);
-        i = end;
-      }
-    });
-  }
-
   /// The items of the highest keys, ties by id.
   template <class Key>
   std::vector<std::int64_t> highest(const Key& key) const {
@@ -114,7 +100,7 @@ class AnchorSelection {
       directions.push_back(std::move(direction));
     }
     std::vector<double> leverage(n_);
-    for_each_block([&](std::size_t first, std::size_t n) {
+    for_each_block(features_, threads_, [&](std::size_t first, std::size_t n) {
       float dots[kBlock];
       for (const AlignedArray<float>& direction : directions) {
         features_.dots(direction.data(), first, n, dots);
@@ -127,71 +113,10 @@ class AnchorSelection {
     });
   }
 
-  /// Column-pivoted greedy on G = X X^T, which is never formed: the gain of item j is |G_j|^2 / G_jj, after
-  /// which G is deflated by column j. With W = X^T X, x the chosen row without the directions Q of earlier
-  /// ones, g = |x|^2 and w = (I - Q Q^T) W x, one pass over the rows gives u = X x and t = X w, and
-  ///   |G_j|^2 -= 2 (u_j / g) t_j - (u_j / g)^2 (x . w),   G_jj -= u_j^2 / g.
-  /// X itself is never deflated: x and w are orthogonal to Q.
+  /// The greedy ones, and if they explain everything, random ones.
   std::vector<std::int64_t> greedily() {
-    const std::size_t dim = features_.dim();
-    const auto d = static_cast<Index>(dim);
-    const MatrixXd w_full = gram(n_);
-    std::vector<double> column(n_), diagonal(n_);  // |G_j|^2 and G_jj
-    for_each_block([&](std::size_t first, std::size_t n) {
-      MatrixXd rows(d, static_cast<Index>(n));
-      Eigen::VectorXf row(d);
-      for (std::size_t i = 0; i < n; ++i) {
-        features_.row(first + i, row.data());
-        rows.col(static_cast<Index>(i)) = row.cast<double>();
-      }
-      const MatrixXd product = w_full * rows;
-      for (std::size_t i = 0; i < n; ++i) {
-        column[first + i] = rows.col(static_cast<Index>(i)).dot(product.col(static_cast<Index>(i)));
-        diagonal[first + i] = rows.col(static_cast<Index>(i)).squaredNorm();
-      }
-    });
-    double trace = 0;
-    for (const double g : diagonal) trace += g;
-    const double tiny = kTinyResidual * trace / static_cast<double>(n_ * dim);
-
-    std::vector<std::uint8_t> blocked = index_.removed;
-    std::vector<std::int64_t> chosen;
-    MatrixXd basis(d, static_cast<Index>(std::min(count_, dim)));
-    AlignedArray<float> x32(features_.stride()), w32(features_.stride());
-    Eigen::VectorXf row(d);
-    while (chosen.size() < std::min(count_, dim)) {
-      const std::size_t best = best_gain(column, diagonal, blocked, tiny);
-      if (best == n_) break;
-      const auto used = static_cast<Index>(chosen.size());
-      const auto q = basis.leftCols(used);
-      features_.row(best, row.data());
-      VectorXd x = row.cast<double>();
-      for (int twice = 0; twice < 2; ++twice) x -= q * (q.transpose() * x);  // once is not orthogonal enough
-      const double g = x.squaredNorm();
-      blocked[best] = 1;
-      if (!(g > tiny)) continue;  // its residual was rounding
-      VectorXd w = w_full * x;
-      w -= q * (q.transpose() * w);
-      const double xw = x.dot(w);
-      for (Index j = 0; j < d; ++j) {
-        x32[static_cast<std::size_t>(j)] = static_cast<float>(x[j]);
-        w32[static_cast<std::size_t>(j)] = static_cast<float>(w[j]);
-      }
-      for_each_block([&](std::size_t first, std::size_t n) {
-        float u[kBlock], t[kBlock];
-        features_.dots(x32.data(), first, n, u);
-        features_.dots(w32.data(), first, n, t);
-        for (std::size_t i = 0; i < n; ++i) {
-          const double share = u[i] / g;
-          column[first + i] -= share * (2 * static_cast<double>(t[i]) - share * xw);
-          diagonal[first + i] -= share * u[i];
-        }
-      });
-      basis.col(used) = x / std::sqrt(g);
-      chosen.push_back(static_cast<std::int64_t>(best));
-      meter_.update(chosen.size());
-    }
-    // The chosen ones explain everything: the rest does not matter, and is random.
+    std::vector<std::int64_t> chosen =
+        select_greedily(index_, count_, threads_, passes_, [&](std::size_t n) { meter_.update(n); });
     if (chosen.size() < count_) {
       std::vector<std::uint8_t> taken = index_.removed;
       for (const std::int64_t id : chosen) taken[static_cast<std::size_t>(id)] = 1;
@@ -200,23 +125,6 @@ class AnchorSelection {
         if (chosen.size() < count_ && taken[static_cast<std::size_t>(id)] == 0) chosen.push_back(id);
     }
     return chosen;
-  }
-
-  /// The largest gain, ties by the smallest item; n_ if no residual is left.
-  std::size_t best_gain(const std::vector<double>& column, const std::vector<double>& diagonal,
-                        const std::vector<std::uint8_t>& blocked, double tiny) const {
-    std::size_t best = n_;
-    double best_gain = 0;
-    for (std::size_t i = 0; i < n_; ++i) {
-      if (blocked[i] != 0 || !(diagonal[i] > tiny)) continue;
-      // Equal up to rounding is equal: twins must not be told apart by the order of sums.
-      const double gain = column[i] / diagonal[i];
-      if (gain > best_gain * (1 + 1e-9)) {
-        best_gain = gain;
-        best = i;
-      }
-    }
-    return best;
   }
 
   std::vector<std::int64_t> nearest_to_centers() {
@@ -298,15 +206,17 @@ class AnchorSelection {
   std::size_t n_, count_;
   std::uint64_t seed_;
   std::size_t threads_;
+  GreedyPasses* passes_;
   ProgressMeter meter_;
 };
 
 }  // namespace
 
 std::vector<std::int64_t> CurIndex::select_anchors(std::size_t count, AnchorRule rule, std::uint64_t seed,
-                                                   std::size_t threads, const ProgressFn& progress) const {
+                                                   std::size_t threads, const ProgressFn& progress,
+                                                   GreedyPasses* passes) const {
   const std::shared_lock lock(impl_->mutex);
-  return AnchorSelection(*impl_, count, seed, resolve_threads(threads), progress).run(rule);
+  return AnchorSelection(*impl_, count, seed, resolve_threads(threads), progress, passes).run(rule);
 }
 
 }  // namespace whimbrel

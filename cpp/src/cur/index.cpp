@@ -4,7 +4,6 @@
 #include <limits>
 #include <map>
 #include <mutex>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -111,8 +110,7 @@ void CurIndex::item_vectors(std::span<float> out) const {
     throw std::invalid_argument("out: expected " + std::to_string(impl_->size() * width) + " values, got " +
                                 std::to_string(out.size()));
   // A constant in all of them says nothing, and would make all items alike to a graph.
-  const double average =
-      std::accumulate(impl_->mean.begin(), impl_->mean.end(), 0.0) / static_cast<double>(impl_->size());
+  const double average = average_mean(*impl_);
   for (std::size_t i = 0; i < impl_->size(); ++i) {
     impl_->features.row(i, out.data() + i * width);
     out[i * width + dim] = static_cast<float>(impl_->mean[i] - average);
@@ -166,15 +164,19 @@ void CurIndex::retrieve(std::span<const std::int64_t> item_ids, Scores scores, S
   std::vector<QueryWeights> many;
   for_each_query(*impl_, item_ids, scores, first_stage, options,
                  [&](std::size_t q, const QueryPrior& prior, QueryWeights weights) {
-                   if (scores.rows > 1 && first_stage.data == nullptr) {
+                   if ((scores.rows > 1 || options.proposer != nullptr) && first_stage.data == nullptr) {
                      many.push_back(std::move(weights));
                    } else {
                      write_best(best_items(prior, weights, k, blocked, threads), k, ids + q * k, out + q * k);
                    }
                  });
-  best_items_of_many(*impl_, many, k, blocked, threads, [&](std::size_t q, const ScoredList& best) {
+  const auto write = [&](std::size_t q, const ScoredList& best) {
     write_best(best, k, ids + q * k, out + q * k);
-  });
+  };
+  if (options.proposer == nullptr) return best_items_of_many(*impl_, many, k, blocked, threads, write);
+  const QueryPrior prior(*impl_, {});
+  for (const std::size_t q : best_items_proposed(*impl_, many, k, blocked, threads, *options.proposer, write))
+    write(q, best_items(prior, many[q], k, blocked, threads));
 }
 
 }  // namespace whimbrel
