@@ -28,7 +28,7 @@ double average_mean(const CurIndex::Impl& index) {
 std::vector<std::size_t> best_items_proposed(
     const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
     std::span<const std::uint8_t> blocked, std::size_t threads, const CurProposer& proposer,
-    const std::function<void(std::size_t, const std::vector<Scored>&)>& fn) {
+    const std::function<void(std::size_t, const ScoredList&)>& fn) {
   const std::size_t n = index.size(), dim = index.features.dim(), depth = std::min(k, n);
   const auto n_blocked = static_cast<std::size_t>(std::count(blocked.begin(), blocked.end(), 1));
   const std::size_t m =
@@ -60,7 +60,7 @@ std::vector<std::size_t> best_items_proposed(
                              ((2 * (static_cast<double>(dim + 1) / 32 + 8) + 1) * product +
                               4 * (2 * product + 2 * largest_mean + std::abs(average) + std::abs(constant))) +
                          static_cast<double>(dim) * std::numeric_limits<float>::min();
-    std::vector<Scored> found;
+    ScoredList found;
     for (std::size_t i = q * m; i < (q + 1) * m; ++i) {
       if (ids[i] < 0 || blocked[static_cast<std::size_t>(ids[i])] != 0) continue;
       float score;

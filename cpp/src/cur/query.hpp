@@ -85,7 +85,7 @@ void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeight
 std::vector<std::size_t> best_items_proposed(
     const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
     std::span<const std::uint8_t> blocked, std::size_t threads, const CurProposer& proposer,
-    const std::function<void(std::size_t, const std::vector<Scored>&)>& fn);
+    const std::function<void(std::size_t, const ScoredList&)>& fn);
 
 /// What item_vectors() subtracts from all means.
 double average_mean(const CurIndex::Impl& index);
