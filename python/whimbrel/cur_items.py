@@ -18,11 +18,11 @@ MAX_ITEMS = 2**31 - 1
 
 def greedy_passes(rule: str, device: str | None) -> object:
     """Return what goes over the items on a device; None for the CPU."""
-    if device in (None, "cpu"):
-        return None
-    if rule != "l2_greedy":
+    if device not in (None, "cpu") and rule != "l2_greedy":
         raise ValueError(f"device: expected None with rule={rule!r}, got {device!r}")
     number = parse_device(device)
+    if number is None:
+        return None
     from . import _cuda
 
     return _cuda.greedy_passes(number)
