@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/bfloat16.hpp"
+#include "base/half.hpp"
 #include "base/memory.hpp"
 #include "base/top_k.hpp"
 #include "kernels/dispatch.hpp"
@@ -41,8 +43,10 @@ AlignedArray<T> values(std::size_t n) {
     const float value = static_cast<float>(noise) / 8388608.0F - 1.0F;
     if constexpr (std::is_same_v<T, float>)
       made[i] = value;
+    else if constexpr (std::is_same_v<T, kernels::Half>)
+      made[i] = {to_half(value)};
     else
-      made[i] = static_cast<T>(std::bit_cast<std::uint32_t>(value) >> 16);
+      made[i] = to_bf16(value);
   }
   return made;
 }
@@ -85,7 +89,7 @@ void rows(State& state, const KernelTable& table, Form form, std::size_t dim, st
   if constexpr (std::is_same_v<T, float>)
     kernel = metric.fast_ids;
   else
-    kernel = metric.fast_ids_bf16;
+    kernel = metric.fast_ids_f16;
   const AlignedArray<T>& data = shared_values<T>();
   const T* block = data.data();
   const RowBlocks<T> blocks{&block, 31, (1U << 31) - 1, dim};
@@ -199,7 +203,7 @@ void add_rows(const KernelTable& table, const std::string& dtype) {
 
 void add_table(const KernelTable& table) {
   add_rows<float>(table, "float32");
-  add_rows<Bf16>(table, "bfloat16");
+  add_rows<kernels::Half>(table, "float16");
   const std::string isa = table.isa;
   for (const std::size_t dim : kDims) {
     const std::string at = "/d:" + std::to_string(dim) + "/" + isa;

@@ -18,7 +18,8 @@ namespace {
 
 HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M,
                      std::uint32_t ef_construction, std::uint32_t ef_search, std::uint64_t seed,
-                     double batch_growth, bool keep_pruned, const std::string& codec) {
+                     double batch_growth, bool keep_pruned, const std::string& codec,
+                     const std::string& rerank) {
   HnswParams params;
   params.metric = metric_from_name(metric);
   params.M = M;
@@ -28,6 +29,7 @@ HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M
   params.batch_growth = batch_growth;
   params.keep_pruned = keep_pruned;
   params.codec = codec_from_name(codec);
+  params.rerank = rerank_from_name(rerank);
   return HnswIndex(dim, params);
 }
 
@@ -42,6 +44,7 @@ py::dict params_dict(const HnswIndex& self) {
   out["batch_growth"] = p.batch_growth;
   out["keep_pruned"] = p.keep_pruned;
   out["codec"] = codec_name(p.codec);
+  out["rerank"] = rerank_name(p.rerank);
   return out;
 }
 
@@ -202,7 +205,7 @@ void register_hnsw(py::module_& m) {
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
-           py::arg("codec"))
+           py::arg("codec"), py::arg("rerank"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
       .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),

@@ -40,7 +40,8 @@ inline Codec codec_from_name(const std::string& name) {
   if (name == "f32") return Codec::kF32;
   if (name == "sq8") return Codec::kSq8;
   if (name == "auto") return Codec::kAuto;
-  throw std::invalid_argument("codec: expected 'f32', 'sq8' or 'auto', got '" + name + "'");
+  if (name == "f16") return Codec::kF16;
+  throw std::invalid_argument("codec: expected 'f32', 'f16', 'sq8' or 'auto', got '" + name + "'");
 }
 
 inline const char* codec_name(Codec codec) {
@@ -51,9 +52,19 @@ inline const char* codec_name(Codec codec) {
       return "sq8";
     case Codec::kAuto:
       return "auto";
+    case Codec::kF16:
+      return "f16";
   }
   throw std::invalid_argument("codec: expected a Codec");
 }
+
+inline Rerank rerank_from_name(const std::string& name) {
+  if (name == "f32") return Rerank::kF32;
+  if (name == "f16") return Rerank::kF16;
+  throw std::invalid_argument("rerank: expected 'f32' or 'f16', got '" + name + "'");
+}
+
+inline const char* rerank_name(Rerank rerank) { return rerank == Rerank::kF32 ? "f32" : "f16"; }
 
 inline TokenType token_type_from_name(const std::string& name) {
   if (name == "f32") return TokenType::kFloat32;

@@ -42,7 +42,7 @@ Float64: TypeAlias = NDArray[np.float64]
 Int64: TypeAlias = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine")
-CODECS = ("f32", "sq8", "auto")
+CODECS = ("f32", "f16", "sq8", "auto")
 MAX_THREADS = 1024
 
 

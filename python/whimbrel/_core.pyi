@@ -21,6 +21,7 @@ class _Params(TypedDict):
     batch_growth: float
     keep_pruned: bool
     codec: str
+    rerank: str
 
 class _MultiVectorParams(TypedDict):
     dim: int
@@ -200,6 +201,7 @@ class HnswIndex:
         batch_growth: float,
         keep_pruned: bool,
         codec: str,
+        rerank: str,
     ) -> None: ...
     def add(
         self,

@@ -45,13 +45,16 @@ class HnswIndex(HnswInsert):
         inserts strictly one at a time.
     keep_pruned : bool
         Fill level-0 lists with the nearest of the pruned candidates.
-    codec : {"f32", "sq8", "auto"}
-        What a search measures on its way through the graph: the vectors, or codes of a byte per coordinate,
-        which take a quarter of the memory traffic and are added to the memory. Candidates are measured again
-        on the vectors, so distances do not depend on it. "auto" tries on a sample which codes keep
-        neighborhoods: of the narrowest projection that does (principal components), of the vectors, or none.
-        Codes are learned by the `add` that brings the index to 1,024 vectors ("auto": 8,192), and again by
-        one that finds four times the vectors they were learned from.
+    codec : {"f32", "f16", "sq8", "auto"}
+        What a search measures on its way through the graph: the vectors, the vectors kept in float16, or
+        codes of a byte per coordinate, which take a quarter of the memory traffic and add to the memory.
+        Candidates are measured again on the vectors, so distances do not depend on codes. "auto" tries on a
+        sample which codes keep neighborhoods: of the narrowest projection that does (principal components),
+        of the vectors, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
+        ("auto": 8,192), and again by one that finds four times the vectors they were learned from.
+    rerank : {"f32", "f16"}, optional
+        In which form the vectors are kept. "f16", for codes, halves their memory, and distances are those of
+        the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32".
 
     Raises
     ------
@@ -61,11 +64,12 @@ class HnswIndex(HnswInsert):
     Notes
     -----
     The same vectors, order, seed, parameters and sequence of calls give the same bytes from `dumps`, for
-    any number of threads. On another CPU instruction set rounding may decide a few links otherwise; the
-    distances that are returned never differ. Any number of searches may run at once and beside one change:
-    they see all of an `add`, `update` or `remove` or nothing of it. A second change waits for the first, and
-    so do `save`, `stats` and `validate`. All calls release the GIL. A progress callback must not use the
-    index it reports on.
+    any number of threads. Where construction measures codes (additions of 512 vectors and more, unless codes
+    would blur their neighborhoods), they do not depend on the CPU instruction set either, else rounding may
+    decide a few links; the distances that are returned never differ. Any number of searches may run at
+    once and beside one change: they see all of an `add`, `update` or `remove` or nothing of it. A second
+    change waits for the first, and so do `save`, `stats` and `validate`. All calls release the GIL. A
+    progress callback must not use the index it reports on.
 
     References
     ----------
@@ -99,6 +103,7 @@ class HnswIndex(HnswInsert):
         batch_growth: float = 2.0,
         keep_pruned: bool = True,
         codec: str = "f32",
+        rerank: str | None = None,
     ) -> None:
         self._core = _core.HnswIndex(
             as_int("dim", dim, 1, MAX_DIM),
@@ -110,6 +115,7 @@ class HnswIndex(HnswInsert):
             float(batch_growth),
             bool(keep_pruned),
             as_choice("codec", codec, CODECS),
+            as_choice("rerank", rerank or ("f16" if codec == "f16" else "f32"), ("f32", "f16")),
         )
 
     @classmethod
@@ -128,6 +134,7 @@ class HnswIndex(HnswInsert):
         batch_growth: float = 2.0,
         keep_pruned: bool = True,
         codec: str = "f32",
+        rerank: str | None = None,
         candidates: str = "graph",
         device: str | None = None,
         threads: int = 0,
@@ -141,6 +148,7 @@ class HnswIndex(HnswInsert):
         """
         rows = as_matrix("vectors", vectors)
         params: dict[str, Any] = {"ef_search": ef_search, "seed": seed, "batch_growth": batch_growth}
-        index = cls(rows.shape[1], metric, M, ef_construction, keep_pruned=keep_pruned, codec=codec, **params)
+        params |= {"keep_pruned": keep_pruned, "codec": codec, "rerank": rerank}
+        index = cls(rows.shape[1], metric, M, ef_construction, **params)
         bulk = bulk_build(index._core, candidates, device)
         return index._insert(rows, ids, order, labels, threads, progress, bulk)

@@ -75,6 +75,11 @@ class HnswBase(SavedIndex[CoreIndex]):
         return self._core.params()["codec"]
 
     @property
+    def rerank(self) -> str:
+        """In which form the vectors are kept."""
+        return self._core.params()["rerank"]
+
+    @property
     def ef_search(self) -> int:
         """Beam width of a search that does not name one. Can be set; saved with the index."""
         return self._core.params()["ef_search"]

@@ -82,6 +82,45 @@ TEST_CASE("sums of codes are exact on every instruction set, up to the largest r
       }
 }
 
+TEST_CASE("distances between codes are whole numbers, rounded once, on every instruction set") {
+  for (const std::size_t bytes : {64, 192, 448, 1024, 32768})
+    for (const bool extreme : {false, true})
+      for (const std::size_t n : {1, 4, 5, 9}) {
+        const Codes codes(bytes, n, extreme);
+        const kernels::RowBlocks<std::uint8_t> rows{codes.rows.blocks(), codes.rows.shift(),
+                                                    codes.rows.mask(), codes.rows.stride()};
+        // The point is a row of zeros, the farthest from the extremes: -128 in the form that is multiplied.
+        AlignedArray<std::int8_t> values(bytes);
+        std::fill_n(values.data(), bytes, std::int8_t{-128});
+        std::vector<kernels::CodeTerms> terms(n);
+        std::vector<double> l2(n), ip(n);
+        for (std::size_t i = 0; i < n; ++i) {
+          double squares = 0;
+          for (std::size_t j = 0; j < bytes; ++j) {
+            const double e = static_cast<double>(codes.rows.row(i)[j]) - 128;
+            squares += e * e;
+            l2[i] += (e + 128) * (e + 128);
+            ip[i] += e * 128;
+          }
+          terms[i] = {static_cast<std::uint32_t>(squares), 0};
+        }
+        const double own = 16384.0 * static_cast<double>(bytes), sum = -128.0 * static_cast<double>(bytes);
+        const auto term = [](double x) { return static_cast<std::uint32_t>(static_cast<std::int64_t>(x)); };
+        const std::vector<kernels::CodeTerms> none(n);
+        for (const kernels::KernelTable* table : kernels::available_tables()) {
+          CAPTURE(table->isa);
+          CAPTURE(bytes);
+          std::vector<float> out(n);
+          table->l2.code_pairs({values.data(), bytes, term(own + 256 * sum)}, rows, terms.data(),
+                               codes.ids.data(), n, out.data());
+          for (std::size_t i = 0; i < n; ++i) CHECK(out[i] == static_cast<float>(l2[codes.ids[i]]));
+          table->ip.code_pairs({values.data(), bytes, term(128 * sum)}, rows, none.data(), codes.ids.data(),
+                               n, out.data());
+          for (std::size_t i = 0; i < n; ++i) CHECK(out[i] == static_cast<float>(ip[codes.ids[i]]));
+        }
+      }
+}
+
 TEST_CASE("projections have the same bits on every instruction set and are near double precision") {
   for (const std::size_t d : {1, 5, 64, 300})
     for (const std::size_t n : {16, 64, 128, 144, 256}) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bfloat16.hpp"
+#include "base/half.hpp"
 #include "base/memory.hpp"
 #include "base/query_panels.hpp"
 #include "kernels/dispatch.hpp"
@@ -138,24 +139,24 @@ TEST_CASE("l2 below a bound finds exactly the distances below it, in order") {
     }
 }
 
-TEST_CASE("bfloat16 rows are their widened values") {
+TEST_CASE("float16 rows are their widened values") {
   for (const kernels::KernelTable* table : kernels::available_tables())
     for (const std::size_t d : {1, 7, 16, 33, 100, 384}) {
       constexpr std::size_t kRows = 13;
       const auto data = values(kRows * d, 9), query = values(d, 10);
-      std::vector<kernels::Bf16> half(data.size());
+      std::vector<kernels::Half> half(data.size());
       std::vector<float> widened(data.size());
       for (std::size_t i = 0; i < data.size(); ++i) {
-        half[i] = static_cast<kernels::Bf16>(std::bit_cast<std::uint32_t>(data[i]) >> 16);
-        widened[i] = std::bit_cast<float>(static_cast<std::uint32_t>(half[i]) << 16);
+        half[i] = {to_half(data[i])};
+        table->widen_f16(&half[i].bits, 1, &widened[i]);
       }
-      const kernels::Bf16* blocks[] = {half.data()};
-      const kernels::RowBlocks<kernels::Bf16> rows{blocks, 4, 15, d};
+      const kernels::Half* blocks[] = {half.data()};
+      const kernels::RowBlocks<kernels::Half> rows{blocks, 4, 15, d};
       std::vector<std::uint32_t> ids(kRows);
       std::iota(ids.begin(), ids.end(), 0u);
       std::vector<float> l2(kRows), ip(kRows);
-      table->l2.fast_ids_bf16(query.data(), d, rows, ids.data(), kRows, l2.data());
-      table->ip.fast_ids_bf16(query.data(), d, rows, ids.data(), kRows, ip.data());
+      table->l2.fast_ids_f16(query.data(), d, rows, ids.data(), kRows, l2.data());
+      table->ip.fast_ids_f16(query.data(), d, rows, ids.data(), kRows, ip.data());
       for (std::size_t i = 0; i < kRows; ++i) {
         CHECK(l2[i] == table->l2.fast(query.data(), widened.data() + i * d, d));
         CHECK(ip[i] == table->ip.fast(query.data(), widened.data() + i * d, d));

@@ -247,7 +247,7 @@ def test_kernel_objects_still_contain_their_prefetches(kernel_object):
         pytest.skip("has no prefetches")
     code = run("objdump", "-d", "-C", "--no-show-raw-insn", kernel_object)
     functions = re.split(r"\n\n", code)
-    for metric, row in itertools.product(("L2", "Ip"), ("float", "unsigned short")):
+    for metric, row in itertools.product(("L2", "Ip"), ("float", ".*Half")):
         name = rf"fast_ids(_from)?<.*::{metric}, {row}>.*>:"
         bodies = [f for f in functions if re.search(name, f.split(":\n")[0] + ":")]
         batch = "".join(bodies)

@@ -170,7 +170,7 @@ def test_equal_points_are_all_found():
 
 
 def test_unknown_codecs_are_named():
-    with pytest.raises(ValueError, match="codec: expected 'f32', 'sq8' or 'auto', got 'sq16'"):
+    with pytest.raises(ValueError, match="codec: expected 'f32', 'f16', 'sq8' or 'auto', got 'sq16'"):
         wb.HnswIndex(4, codec="sq16")
 
 
@@ -242,3 +242,88 @@ def test_damaged_codes_are_found(saved):
     for size in rng.integers(0, len(saved), 100):
         with pytest.raises(wb.FormatError):
             wb.HnswIndex.loads(saved[:size])
+
+
+HALVES = [("f16", None), ("f16", "f16"), ("sq8", "f16"), ("auto", "f16")]
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+@pytest.mark.parametrize(("codec", "rerank"), HALVES)
+def test_vectors_in_float16_are_the_rounded_ones(metric, codec, rerank):
+    data, queries = low_rank(8200, dim=70), low_rank(30, dim=70, seed=1)
+    index = wb.HnswIndex.build(data, metric=metric, codec=codec, rerank=rerank, M=6, ef_construction=40)
+    plain = wb.HnswIndex(70, metric=metric, M=2)
+    plain.add(data[:1])
+    assert (index.codec, index.rerank, plain.rerank) == (codec, "f16", "f32")
+    stored = index.get_vectors(np.arange(8200))
+    whole = data / np.linalg.norm(data, axis=1, keepdims=True) if metric == "cosine" else data
+    np.testing.assert_allclose(stored, whole.astype(np.float16).astype(np.float32), rtol=1e-3, atol=1e-7)
+    assert np.array_equal(stored, stored.astype(np.float16))
+    hits = index.search(queries, 10, ef_search=200)
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True) if metric == "cosine" else queries
+    for q, ids, distances in zip(unit.astype(np.float64), hits.ids, hits.distances, strict=True):
+        rows = stored[ids].astype(np.float64)
+        truth = ((rows - q) ** 2).sum(1) if metric == "l2" else (metric == "cosine") - rows @ q
+        np.testing.assert_allclose(distances, truth, rtol=1e-4, atol=1e-5)
+        assert np.all(np.diff(distances) >= 0)
+    assert recall(hits.ids, wb.knn(stored, unit, 10, "ip" if metric == "cosine" else metric).ids) > 0.95
+    again = wb.HnswIndex.loads(index.dumps())
+    assert (again.codec, again.rerank) == (codec, "f16")
+    assert again.dumps() == index.dumps()
+    np.testing.assert_array_equal(again.search(queries, 10, ef_search=200).ids, hits.ids)
+
+
+def test_float16_halves_the_memory_of_the_vectors():
+    data = np.random.default_rng(0).standard_normal((2048, 128)).astype(np.float32)
+    sizes = {
+        rerank: wb.HnswIndex.build(data, codec="sq8", rerank=rerank, M=4, ef_construction=20).memory_usage()
+        for rerank in ("f32", "f16")
+    }
+    assert sizes["f32"] - sizes["f16"] == 2048 * 128 * 2
+
+
+@pytest.mark.parametrize("codec", ["f16", "sq8"])
+def test_indexes_in_float16_of_any_size_grow(codec):
+    rng = np.random.default_rng(0)
+    index = wb.HnswIndex(9, codec=codec, rerank="f16", M=4, ef_construction=30)
+    data = rng.standard_normal((3000, 9)).astype(np.float32)
+    for begin, end in ((0, 1), (1, 300), (300, 310), (310, 3000)):
+        index.add(data[begin:end])
+    assert recall(index.search(data[:200], 1, ef_search=100).ids, np.arange(200)[:, None]) > 0.95
+    exact = wb.HnswIndex.build(data, codec=codec, rerank="f16", M=4, candidates="exact")
+    assert recall(exact.search(data[:200], 1, ef_search=100).ids, np.arange(200)[:, None]) > 0.95
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
+def test_values_beyond_float16_are_refused(metric):
+    data = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    index = wb.HnswIndex.build(data, metric=metric, codec="f16", M=4)
+    before = index.dumps()
+    far = data.copy()
+    far[7, 2] = -65520
+    if metric == "cosine":
+        index.add(far)  # it has a length of 1
+        return
+    with pytest.raises(ValueError, match=r"vectors: expected values up to 65504 .* in row 7"):
+        index.add(far)
+    assert index.dumps() == before
+
+
+def test_forms_that_do_not_go_together_are_named():
+    with pytest.raises(ValueError, match="rerank: expected f32 with codec f32"):
+        wb.HnswIndex(4, rerank="f16")
+    with pytest.raises(ValueError, match="rerank: expected f16 with codec f16"):
+        wb.HnswIndex(4, codec="f16", rerank="f32")
+    with pytest.raises(ValueError, match="rerank: expected 'f32' or 'f16', got 'f8'"):
+        wb.HnswIndex(4, codec="sq8", rerank="f8")
+
+
+@pytest.mark.parametrize("codec", ["f16", "sq8"])
+def test_damaged_float16_is_found(codec):
+    data = np.random.default_rng(0).random((1100, 3), dtype=np.float32)
+    saved = wb.HnswIndex.build(data, M=2, ef_construction=10, codec=codec, rerank="f16").dumps()
+    for position in np.random.default_rng(1).integers(0, len(saved), 300):
+        damaged = bytearray(saved)
+        damaged[position] ^= 1 << int(position) % 8
+        with pytest.raises(wb.FormatError):
+            wb.HnswIndex.loads(damaged)

@@ -80,6 +80,7 @@ for dim in (1, 20, 33, 384):
             digest.update(part.tobytes())
         index = wb.HnswIndex.build(base, metric=metric)
         digest.update(index.search(queries, ef_search=1500).distances.tobytes())
+        digest.update(index.dumps())
         print(digest.hexdigest())
 """
 

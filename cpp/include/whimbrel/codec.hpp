@@ -10,6 +10,13 @@ enum class Codec : std::uint32_t {
   kF32 = 0,   ///< the vectors themselves
   kSq8 = 1,   ///< one byte per coordinate
   kAuto = 2,  ///< one byte per coordinate of a projection, per coordinate, or the vectors: a sample decides
+  kF16 = 3,   ///< the vectors, which are kept in float16
+};
+
+/// In which form an index keeps its vectors, on which candidates are measured again.
+enum class Rerank : std::uint32_t {
+  kF32 = 0,
+  kF16 = 1,  ///< rounded to float16, in half the bytes: distances are those of the rounded vectors
 };
 
 }  // namespace whimbrel

@@ -43,6 +43,8 @@ struct HnswParams {
   /// learned by the add that brings an index to 1,024 vectors (kAuto: 8,192), and again by one that finds
   /// four times the vectors they were learned from.
   Codec codec = Codec::kF32;
+  /// kF16 needs another codec than kF32; kF16 as codec needs it.
+  Rerank rerank = Rerank::kF32;
 };
 
 struct AddOptions {
@@ -181,7 +183,8 @@ class WHIMBREL_API HnswIndex {
   ///
   /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread
   /// count.
-  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids or order
+  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids or order, beyond float16 if that
+  ///         is how vectors are kept
   /// @throws std::length_error more than 2^31 - 2 rows
   void add(MatrixView<const float> vectors, const AddOptions& options = {});
 
@@ -237,7 +240,8 @@ class WHIMBREL_API HnswIndex {
   HnswParams params() const;
   void set_ef_search(std::uint32_t ef_search);
 
-  /// Rows of the caller's ids, as stored (cosine: normalized). @throws std::out_of_range for an unknown id
+  /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded). @throws
+  /// std::out_of_range for an unknown id
   void get_vectors(std::span<const std::int64_t> ids, float* out) const;
   /// All ids, in row order, that of addition.
   std::vector<std::int64_t> ids() const;

@@ -40,7 +40,7 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
     version = next_version();
     if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
     graph.n_hidden += vectors.rows;
-    graph.vectors.resize(n);
+    resize_rows(graph, n);
     graph.links0.resize(n);
     graph.upper_begin.resize(n);
     graph.level.resize(n);
@@ -59,15 +59,16 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
+    std::vector<float> scratch(graph.vectors.stride());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
-      store_row(graph, vectors.row(i), graph.vectors.row(first + i));
+      put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
   });
 }
 
 void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_hidden) {
-  graph.vectors.resize(n);
+  resize_rows(graph, n);
   graph.links0.resize(n);
   graph.upper_begin.resize(n);
   graph.level.resize(n);
@@ -80,9 +81,10 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_h
 
 /// Whether one of a few vectors has mostly removed rows around it: what is linked to them has to be linked
 /// again soon, and then in a worse place.
-bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
+template <class P>
+bool among_removed(const Graph& graph, const P& points, MatrixView<const float> vectors) {
   SearchScratch scratch(graph);
-  GraphSearch search(graph, vector_points(graph), scratch);
+  GraphSearch search(graph, points, scratch);
   const Pool& near = scratch.pool;
   for (std::size_t i = 0; i < vectors.rows; ++i) {
     const float* query = scratch.query.data();
@@ -93,6 +95,11 @@ bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
     if (static_cast<std::size_t>(removed) * 2 > near.size()) return true;
   }
   return false;
+}
+
+bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
+  return graph.in_halves() ? among_removed(graph, HalfPoints(graph), vectors)
+                           : among_removed(graph, VectorPoints(graph), vectors);
 }
 
 }  // namespace
@@ -109,6 +116,7 @@ void HnswIndex::Impl::check_rows(MatrixView<const float> vectors, const AddOptio
   check_cols("vectors", vectors, graph.dim);
   check_finite("vectors", vectors, resolve_threads(options.threads));
   check_order(options.order, vectors.rows);
+  if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors);
 }
 
 void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& options,

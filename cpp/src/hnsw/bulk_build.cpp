@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/vectors.hpp"
 #include "hnsw/reachability.hpp"
 
 namespace whimbrel {
@@ -58,8 +59,13 @@ class BulkBuild {
       link_level(l, [&](std::size_t done, std::size_t) { meter.update(l == 0 ? done : graph_.size()); });
     }
     SearchScratch scratch(graph_);
-    attach_unreached(graph_, vector_points(graph_), scratch, state,
-                     [&](std::uint32_t) { meter.update(graph_.size()); });
+    const auto attach = [&](const auto& points) {
+      attach_unreached(graph_, points, scratch, state, [&](std::uint32_t) { meter.update(graph_.size()); });
+    };
+    if (graph_.in_halves())
+      attach(HalfPoints(graph_));
+    else
+      attach(VectorPoints(graph_));
   }
 
  private:
@@ -88,15 +94,18 @@ class BulkBuild {
     });
   }
 
-  /// The rows of the level in the order of insertion: the caller's, or as stored for cosine.
+  /// The rows of the level in the order of insertion: the caller's, normalized for cosine.
   MatrixView<const float> gather() {
-    const bool stored = graph_.params.metric == Metric::kCosine;
-    if (!stored && std::is_sorted(members_.begin(), members_.end()) && members_.size() == vectors_.rows)
+    const bool cosine = graph_.params.metric == Metric::kCosine;
+    if (!cosine && std::is_sorted(members_.begin(), members_.end()) && members_.size() == vectors_.rows)
       return vectors_;
     rows_ = AlignedArray<float>(members_.size() * graph_.dim);
     for_each(members_.size(), threads_, [&](std::size_t i) {
-      const float* row = stored ? graph_.vectors.row(members_[i]) : vectors_.row(members_[i]);
-      std::copy_n(row, graph_.dim, rows_.data() + i * graph_.dim);
+      float* out = rows_.data() + i * graph_.dim;
+      if (cosine)
+        normalize(vectors_.row(members_[i]), graph_.dim, out);
+      else
+        std::copy_n(vectors_.row(members_[i]), graph_.dim, out);
     });
     return {rows_.data(), members_.size(), graph_.dim};
   }

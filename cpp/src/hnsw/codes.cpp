@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/parallel.hpp"
+#include "hnsw/rows.hpp"
 
 namespace whimbrel {
 namespace {
@@ -15,7 +17,7 @@ constexpr std::size_t kMinTraining = 1024, kMinTrainingAuto = 8192;
 constexpr std::size_t kRetrainGrowth = 4;
 
 bool has_to_train(const Graph& graph) {
-  if (graph.params.codec == Codec::kF32) return false;
+  if (graph.params.codec == Codec::kF32 || graph.params.codec == Codec::kF16) return false;
   if (graph.trained_size > 0) return graph.size() / kRetrainGrowth >= graph.trained_size;
   return graph.size() >= (graph.params.codec == Codec::kAuto ? kMinTrainingAuto : kMinTraining);
 }
@@ -23,8 +25,10 @@ bool has_to_train(const Graph& graph) {
 ScalarQuantizer train(const Graph& graph, std::size_t threads) {
   const std::size_t n = std::min(graph.size(), kMaxTraining);
   AlignedArray<float> sample(n * graph.dim);
+  std::vector<float> row(graph.vectors.stride());
   for (std::size_t i = 0; i < n; ++i)
-    std::copy_n(graph.vectors.row(i * graph.size() / n), graph.dim, sample.data() + i * graph.dim);
+    std::copy_n(stored_row(graph, static_cast<std::uint32_t>(i * graph.size() / n), row.data()), graph.dim,
+                sample.data() + i * graph.dim);
   return train_scalar_quantizer({sample.data(), n, graph.dim}, graph.params.metric, graph.params.codec,
                                 threads);
 }
@@ -35,8 +39,9 @@ void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size
   constexpr std::size_t kRows = 1024;
   parallel_for((codes.size() - first + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
     ScalarQuantizer::Scratch scratch(quantizer);
+    std::vector<float> row(graph.vectors.stride());
     for (std::size_t i = first + item * kRows; i < std::min(codes.size(), first + (item + 1) * kRows); ++i)
-      quantizer.encode(graph.vectors.row(i), scratch, codes.row(i));
+      quantizer.encode(stored_row(graph, static_cast<std::uint32_t>(i), row.data()), scratch, codes.row(i));
   });
 }
 

@@ -162,7 +162,8 @@ void FilteredSearch<P>::insert_near(typename P::Query query, float bound, Pool& 
     if (distances[i] < pool.bound()) pool.insert({distances[i], nodes[i]});
 }
 
-template class FilteredSearch<Points<float>>;
+template class FilteredSearch<VectorPoints>;
+template class FilteredSearch<HalfPoints>;
 template class FilteredSearch<ScalarCodePoints>;
 
 }  // namespace whimbrel

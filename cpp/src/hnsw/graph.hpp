@@ -27,6 +27,7 @@ struct Graph {
       : dim(dim_),
         params(params_),
         vectors(round_up(dim_, kCacheLine / sizeof(float))),
+        halves(round_up(dim_, kCacheLine / sizeof(kernels::Half))),
         links0(2 * static_cast<std::size_t>(params_.M)),
         level(1),
         upper_begin(1),
@@ -49,16 +50,15 @@ struct Graph {
     return static_cast<std::size_t>(std::find(row, row + capacity(l), kNoNode) - row);
   }
 
-  kernels::RowBlocks<float> rows() const noexcept {
-    return {vectors.blocks(), vectors.shift(), vectors.mask(), vectors.stride()};
-  }
+  bool in_halves() const noexcept { return params.rerank == Rerank::kF16; }
 
   /// Removed. For the writer.
   bool gone(std::uint32_t node) const noexcept { return node < n_linked && !live.contains(node); }
 
   std::size_t dim;
   HnswParams params;
-  BlockRows<float> vectors;  // as stored (rows.hpp): zero-padded to whole cache lines
+  BlockRows<float> vectors;         // as stored (rows.hpp): zero-padded to whole cache lines
+  BlockRows<kernels::Half> halves;  // instead of them, with Rerank::kF16
   std::vector<std::uint32_t>
       dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j
   BlockRows<std::uint32_t> links0;  // level 0: 2M per node, kNoNode after the last

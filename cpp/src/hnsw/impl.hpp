@@ -30,7 +30,9 @@ struct HnswIndex::Impl {
 
   /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
   void drop_vectors() { graph.vectors.resize(0); }
-  bool has_vectors() const { return graph.vectors.size() == graph.size(); }
+  bool has_vectors() const {
+    return (graph.in_halves() ? graph.halves.size() : graph.vectors.size()) == graph.size();
+  }
   static HnswIndex load(const ByteSource& source, bool with_vectors);
 
   /// Checks that need no lock. @throws std::invalid_argument

@@ -37,8 +37,14 @@ void check_params(std::size_t dim, const HnswParams& p) {
                                 std::to_string(p.batch_growth));
   if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine)
     throw std::invalid_argument("metric: expected l2, ip or cosine");
-  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto)
-    throw std::invalid_argument("codec: expected f32, sq8 or auto");
+  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto && p.codec != Codec::kF16)
+    throw std::invalid_argument("codec: expected f32, f16, sq8 or auto");
+  if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16)
+    throw std::invalid_argument("rerank: expected f32 or f16");
+  if (p.codec == Codec::kF32 && p.rerank != Rerank::kF32)
+    throw std::invalid_argument("rerank: expected f32 with codec f32, got f16");
+  if (p.codec == Codec::kF16 && p.rerank != Rerank::kF16)
+    throw std::invalid_argument("rerank: expected f16 with codec f16, got f32");
 }
 
 HnswIndex::HnswIndex(std::size_t dim, const HnswParams& params) {
@@ -85,7 +91,7 @@ void HnswIndex::set_ef_search(std::uint32_t ef_search) {
 void HnswIndex::get_vectors(std::span<const std::int64_t> ids, float* out) const {
   const auto lock = impl_->read();
   const auto rows = impl_->rows_of(ids);
-  std::vector<float> scratch(impl_->graph.dim);
+  std::vector<float> scratch(impl_->graph.vectors.stride());
   for (std::size_t i = 0; i < rows.size(); ++i)
     std::copy_n(caller_row(impl_->graph, rows[i], scratch.data()), impl_->graph.dim,
                 out + i * impl_->graph.dim);
@@ -115,8 +121,8 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.dim_order.size() * sizeof(std::uint32_t) + g.quantizer.bytes() +
-         g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
+  return g.vectors.bytes() + g.halves.bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
+         g.quantizer.bytes() + g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
          g.upper_links.bytes() + g.live.bytes() + impl_->ids.bytes();
 }
 

@@ -71,11 +71,11 @@ class UndoLog {
   std::vector<std::vector<Saved>> entry_;
 };
 
-/// T: what the points are made of while the graph is built.
-template <class T>
+/// P: what is measured while the graph is built.
+template <class P>
 class Insertion {
  public:
-  Insertion(Graph& graph, const Points<T>& points, std::size_t first, std::span<const std::int64_t> order,
+  Insertion(Graph& graph, const P& points, std::size_t first, std::span<const std::int64_t> order,
             std::size_t threads, bool remember, const RowSet* staying, SliceMutex& state)
       : graph_(graph),
         points_(points),
@@ -92,7 +92,7 @@ class Insertion {
       order_[i] =
           static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
     workers_.reserve(threads);
-    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, table_);
+    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, points_, table_);
     if (remember) remember_distances(first);
   }
 
@@ -127,24 +127,26 @@ class Insertion {
  private:
   /// One thread's scratch.
   struct Worker {
-    Worker(const Graph& graph, const kernels::KernelTable& table)
+    Worker(const Graph& graph, const P& points, const kernels::KernelTable& table)
         : search(graph),
+          query(points),
+          selection(points),
           pools(table.tile_cols),
-          panels(table, table.tile_cols, graph.vectors.stride()),
+          panels(table, table.tile_cols, points.tile_dim()),
           nodes(table.tile_cols),
           products(table.tile_rows * table.tile_cols),
           bounds(table.tile_cols),
-          scores(table.tile_cols),
-          query(graph.vectors.stride()) {}
+          scores(table.tile_cols) {}
 
     SearchScratch search;
+    typename P::Scratch query;
+    Selection<P> selection;
     std::vector<Pool> pools;  // level 0 of the points of one block
     QueryPanels panels;
     std::vector<std::vector<std::uint32_t>> nodes;  // earlier points of the batch that may be near, by point
-    AlignedArray<float> products, bounds, scores, query;
+    AlignedArray<float> products, bounds, scores;
     std::vector<float> distances;
     std::vector<Candidate> candidates;
-    Selection selection;
     std::vector<ReverseEdge> edges;
   };
 
@@ -160,7 +162,7 @@ class Insertion {
     parallel_for((n_old + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t w) {
       for (std::size_t i = item * kRows; i < std::min(n_old, (item + 1) * kRows); ++i) {
         const auto node = static_cast<std::uint32_t>(i);
-        points_.distances(points_.query(node, workers_[w].search.query.data()), graph_.links(node, 0),
+        points_.distances(points_.query(node, workers_[w].query), graph_.links(node, 0),
                           graph_.degree(node, 0), edge_distances_.row(i));
       }
     });
@@ -195,19 +197,15 @@ class Insertion {
 
   /// The vectors of the batch side by side for the tiles, and who of the batch reaches which upper level.
   void gather(std::span<const std::uint32_t> batch) {
-    const std::size_t stride = points_.dim;
+    const std::size_t stride = points_.tile_dim();
     if (batch_rows_ < round_up(batch.size(), table_.tile_rows)) {
       batch_rows_ = round_up(batch.size(), table_.tile_rows);
       batch_vectors_ = AlignedArray<float>(batch_rows_ * stride);
-      half_norms_.resize(batch_rows_);
+      terms_.resize(batch_rows_);
     }
     parallel_for((batch.size() + 63) / 64, threads_, [&](std::size_t item, std::size_t) {
-      for (std::size_t i = item * 64; i < std::min(batch.size(), (item + 1) * 64); ++i) {
-        float* row = batch_vectors_.data() + i * stride;
-        const float* query = points_.query(batch[i], row);
-        if (query != row) std::copy_n(query, stride, row);
-        half_norms_[i] = -table_.ip.fast(row, row, stride) / 2;
-      }
+      for (std::size_t i = item * 64; i < std::min(batch.size(), (item + 1) * 64); ++i)
+        terms_[i] = points_.tile_row(batch[i], batch_vectors_.data() + i * stride);
     });
     for (std::vector<std::uint32_t>& members : upper_members_) members.clear();
     for (std::size_t i = 0; i < batch.size(); ++i)
@@ -235,7 +233,7 @@ class Insertion {
                        Worker& worker, std::vector<std::vector<ReverseEdge>>& groups) {
     GraphSearch search(graph_, points_, worker.search);
     for (std::size_t i = begin; i < end; ++i) {
-      const float* query = points_.query(batch[i], worker.search.query.data());
+      typename P::Query query = points_.query(batch[i], worker.query);
       const std::size_t level = graph_.level[batch[i]];
       Candidate nearest = search.descend(query, level);
       for (std::size_t l = level; l > 0; --l) {
@@ -268,27 +266,24 @@ class Insertion {
   /// Earlier points of the batch on level 0: tiles of inner products find those that may enter a pool.
   void offer_earlier_points(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
                             Worker& worker) {
-    const std::size_t n = end - begin, stride = points_.dim, cols = table_.tile_cols;
+    const std::size_t n = end - begin, stride = points_.tile_dim(), cols = table_.tile_cols;
     worker.panels.fill(n, [&](std::size_t c) { return batch_vectors_.data() + (begin + c) * stride; });
-    const bool l2 = graph_.params.metric == Metric::kL2;
     for (std::size_t c = 0; c < cols; ++c) {
       worker.nodes[c].clear();
       worker.bounds[c] = -std::numeric_limits<float>::infinity();
       if (c >= n) continue;
-      // l2: distance / 2 = |x|^2 / 2 - x.q + |q|^2 / 2. The margin makes up for the rounding of the products;
+      // distance / scale = term of x - x.q + term of q. The margin makes up for the rounding of the products;
       // who passes is measured again.
-      const float q = half_norms_[begin + c], bound = worker.pools[c].bound();
-      const float margin = kProductError * (l2 ? q + std::abs(bound) : std::abs(bound));
-      worker.bounds[c] = (l2 ? bound / 2 - q : bound) + margin;
+      const float q = terms_[begin + c], bound = worker.pools[c].bound();
+      worker.bounds[c] = bound / points_.scale() - q + kProductError * (std::abs(q) + std::abs(bound));
     }
     for (std::size_t i = 0; i < end; i += table_.tile_rows) {
       for (std::size_t k = 0; k < stride; k += kernels::kTileDepth)
         table_.tile(batch_vectors_.data() + i * stride + k, stride, worker.panels.panel(0) + k * cols,
                     std::min(kernels::kTileDepth, stride - k), k > 0, worker.products.data());
       for (std::size_t r = 0; r < std::min(table_.tile_rows, end - i); ++r) {
-        std::uint64_t hits =
-            table_.select(worker.products.data() + r * cols, cols, l2 ? half_norms_[i + r] : 0.0f, 1.0f,
-                          worker.bounds.data(), worker.scores.data());
+        std::uint64_t hits = table_.select(worker.products.data() + r * cols, cols, terms_[i + r], 1.0f,
+                                           worker.bounds.data(), worker.scores.data());
         for (; hits != 0; hits &= hits - 1) {
           const auto c = static_cast<std::size_t>(__builtin_ctzll(hits));
           if (i + r < begin + c) worker.nodes[c].push_back(batch[i + r]);
@@ -300,7 +295,7 @@ class Insertion {
 
   void offer(std::uint32_t node, const std::vector<std::uint32_t>& others, Worker& worker, Pool& pool) {
     worker.distances.resize(others.size());
-    points_.distances(points_.query(node, worker.query.data()), others.data(), others.size(),
+    points_.distances(points_.query(node, worker.query), others.data(), others.size(),
                       worker.distances.data());
     for (std::size_t j = 0; j < others.size(); ++j)
       if (worker.distances[j] < pool.bound()) pool.insert({worker.distances[j], others[j]});
@@ -377,7 +372,7 @@ class Insertion {
     const float* distances = edge_distances_.size() > 0 && l == 0 ? edge_distances_.row(node) : nullptr;
     if (distances == nullptr) {
       worker.distances.resize(degree);
-      points_.distances(points_.query(node, worker.query.data()), row, degree, worker.distances.data());
+      points_.distances(points_.query(node, worker.query), row, degree, worker.distances.data());
       distances = worker.distances.data();
     }
     auto& candidates = worker.candidates;
@@ -396,7 +391,7 @@ class Insertion {
   static constexpr float kProductError = 1e-4f;
 
   Graph& graph_;
-  Points<T> points_;
+  P points_;
   SliceMutex& state_;
   const RowSet* staying_;
   std::size_t first_;
@@ -410,7 +405,7 @@ class Insertion {
   // Of the current batch:
   std::size_t batch_rows_ = 0;
   AlignedArray<float> batch_vectors_;
-  std::vector<float> half_norms_;
+  std::vector<float> terms_;
   std::vector<std::vector<std::uint32_t>> upper_members_;      // by level: positions in the batch
   std::vector<std::vector<std::vector<ReverseEdge>>> groups_;  // by block, by target group
 };
@@ -420,18 +415,22 @@ class Insertion {
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
                  const RowSet* staying, SliceMutex& state, ProgressMeter& meter) {
   if (graph.size() == first) return meter.finish();
-  // Building is bound by memory bandwidth, so it works on codes in half the bytes where they are precise
-  // enough. A small addition to a large index does without what costs a pass over the whole index, and
-  // strictly sequential insertion without codes: it gives one graph, however the vectors are spread over
+  // Building is bound by memory bandwidth, so it works on codes in a quarter of the bytes where they are
+  // precise enough. A small addition to a large index does without what costs a pass over the whole index,
+  // and strictly sequential insertion without codes: it gives one graph, however the vectors are spread over
   // calls.
   const bool large = graph.size() - first >= first / 8;
-  BlockRows<kernels::Bf16> codes(1);
-  if (large && graph.params.batch_growth > 1) codes = encode_vectors(graph, threads);
-  if (codes.size() > 0)
-    Insertion<kernels::Bf16>(graph, code_points(graph, codes), first, order, threads, large, staying, state)
-        .run(meter);
+  PairCodes codes;
+  if (large && graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
+  const auto insert = [&](const auto& points) {
+    Insertion(graph, points, first, order, threads, large, staying, state).run(meter);
+  };
+  if (!codes.empty())
+    insert(codes.points(graph.params.metric));
+  else if (graph.in_halves())
+    insert(HalfPoints(graph));
   else
-    Insertion<float>(graph, vector_points(graph), first, order, threads, large, staying, state).run(meter);
+    insert(VectorPoints(graph));
 }
 
 }  // namespace whimbrel

@@ -33,7 +33,7 @@ class Linking {
         threads_(resolve_threads(level.threads)),
         own_(n_ * level.own),
         own_size_(n_),
-        workers_(threads_),
+        workers_(threads_, Worker(points_)),
         meter_(level.progress, n_) {}
 
   void run() {
@@ -48,8 +48,9 @@ class Linking {
 
  private:
   struct Worker {
+    explicit Worker(const CanonicalPoints& points) : selection(points) {}
     std::vector<Candidate> candidates;
-    Selection selection;
+    Selection<CanonicalPoints> selection;
   };
 
   template <class Fn>

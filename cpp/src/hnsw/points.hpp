@@ -1,12 +1,14 @@
-// What graph algorithms measure: the stored vectors, or codes of them in half the bytes.
+// What graph algorithms measure: the stored vectors, or codes of them in a fraction of the bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
+#include <vector>
 
-#include "base/bfloat16.hpp"
+#include "base/memory.hpp"
 #include "hnsw/graph.hpp"
 #include "whimbrel/matrix_view.hpp"
 
@@ -25,43 +27,112 @@ inline std::size_t compact_below(std::uint32_t* nodes, std::size_t n, float boun
   return found;
 }
 
-/// Rows of T and the kernel for them. Distances between two of these points are symmetric, bit for bit.
+/// The stored vectors and the kernel for them; T: float or kernels::Half. Distances between two of these
+/// points are symmetric, bit for bit, as those of all points are that are linked.
 template <class T>
-struct Points {
+struct RowPoints {
   using Query = const float*;
+  struct Scratch {
+    explicit Scratch(const RowPoints& points) : values(std::is_same_v<T, float> ? 0 : points.dim) {}
+    AlignedArray<float> values;
+  };
 
   kernels::RowBlocks<T> rows;
   kernels::IdsKernel<T> kernel;
-  std::size_t dim;                       // padded: a query has this many floats
+  kernels::PairKernel ip;
+  kernels::WidenF16Kernel widen;
+  std::size_t dim;  // padded: a query has this many floats
+  bool l2;
   kernels::BelowKernel below = nullptr;  // gives rows up early, where that pays (float rows only)
   std::size_t stage = 0;                 // after so many coordinates
 
-  Points(const BlockRows<T>& rows_, kernels::IdsKernel<T> kernel_, std::size_t dim_)
-      : rows{rows_.blocks(), rows_.shift(), rows_.mask(), rows_.stride()}, kernel(kernel_), dim(dim_) {}
+  explicit RowPoints(const Graph& graph);
 
-  /// A point in the form of a query: the row itself, or widened into `scratch` (dim floats).
-  const float* query(std::uint32_t node, float* scratch) const noexcept {
+  /// A point in the form of a query.
+  Query query(std::uint32_t node, [[maybe_unused]] Scratch& scratch) const noexcept {
     if constexpr (std::is_same_v<T, float>) {
       return rows.row(node);
     } else {
-      const T* row = rows.row(node);
-      for (std::size_t i = 0; i < dim; ++i) scratch[i] = from_bf16(row[i]);
-      return scratch;
+      widen(&rows.row(node)->bits, dim, scratch.values.data());
+      return scratch.values.data();
     }
   }
 
-  void distances(const float* query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+  void distances(Query query, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
     kernel(query, dim, rows, nodes, n, out);
   }
 
   /// Compact `nodes` and `out` to the distances below `bound`; their number.
-  std::size_t distances_below(const float* query, std::uint32_t* nodes, std::size_t n, float bound,
+  std::size_t distances_below(Query query, std::uint32_t* nodes, std::size_t n, float bound,
                               float* out) const noexcept {
     if constexpr (std::is_same_v<T, float>) {
       if (below != nullptr) return below(query, dim, stage, rows, nodes, n, bound, out);
     }
     distances(query, nodes, n, out);
     return compact_below(nodes, n, bound, out);
+  }
+
+  /// For products in tiles: tile_row() writes tile_dim() floats such that the distance of two points is
+  /// scale() * (term + term - product of their rows), up to rounding. Returns the term.
+  std::size_t tile_dim() const noexcept { return dim; }
+  float scale() const noexcept { return l2 ? 2.0f : 1.0f; }
+  float tile_row(std::uint32_t node, float* out) const noexcept {
+    if constexpr (std::is_same_v<T, float>)
+      std::copy_n(rows.row(node), dim, out);
+    else
+      widen(&rows.row(node)->bits, dim, out);
+    return l2 ? -ip(out, out, dim) / 2 : 0.0f;
+  }
+};
+using VectorPoints = RowPoints<float>;
+using HalfPoints = RowPoints<kernels::Half>;
+
+/// Codes of all vectors, compared with each other in whole numbers: squared differences for l2 and cosine,
+/// products with a term for what the codes are centered on for inner products. The graph that is built on
+/// them is the same on every instruction set.
+struct PairPoints {
+  using Query = const kernels::CodePoint&;
+  struct Scratch {
+    explicit Scratch(const PairPoints& points) : values(points.rows.stride) {}
+    AlignedArray<std::int8_t> values;
+    kernels::CodePoint point{};
+  };
+
+  kernels::RowBlocks<std::uint8_t> rows;
+  const kernels::CodeTerms* terms;
+  kernels::CodePairsKernel kernel;
+  std::size_t code_dim;
+  bool l2;
+
+  Query query(std::uint32_t node, Scratch& scratch) const noexcept {
+    const std::uint8_t* code = rows.row(node);
+    std::int8_t* values = scratch.values.data();  // a copy: a store of bytes might change any member
+    for (std::size_t c = 0, n = code_dim; c < n; ++c)
+      values[c] = static_cast<std::int8_t>(code[c] ^ 0x80u);  // less 128
+    scratch.point = {values, rows.stride, terms[node].point};
+    return scratch.point;
+  }
+  void prefetch(std::uint32_t node) const noexcept {
+    const std::uint8_t* code = rows.row(node);
+    for (std::size_t i = 0; i < rows.stride; i += kCacheLine) __builtin_prefetch(code + i);
+    __builtin_prefetch(terms + node);
+  }
+  void distances(Query point, const std::uint32_t* nodes, std::size_t n, float* out) const noexcept {
+    kernel(point, rows, terms, nodes, n, out);
+  }
+  std::size_t distances_below(Query point, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const noexcept {
+    distances(point, nodes, n, out);
+    return compact_below(nodes, n, bound, out);
+  }
+
+  std::size_t tile_dim() const noexcept { return rows.stride; }
+  float scale() const noexcept { return l2 ? 2.0f : 1.0f; }
+  float tile_row(std::uint32_t node, float* out) const noexcept {
+    const std::uint8_t* code = rows.row(node);
+    for (std::size_t c = 0; c < code_dim; ++c) out[c] = static_cast<float>(code[c]) - 128;
+    std::fill(out + code_dim, out + rows.stride, 0.0f);
+    return static_cast<float>(static_cast<std::int32_t>(terms[node].row)) / scale();
   }
 };
 
@@ -101,6 +172,8 @@ struct ProductCodePoints {
 /// Rows in the caller's order of coordinates, measured in canonical arithmetic: what is chosen among them is
 /// the same on every instruction set and device.
 struct CanonicalPoints {
+  using Query = const float*;
+
   MatrixView<const float> rows;
   kernels::PairKernel kernel;
   std::size_t dim;
@@ -110,7 +183,10 @@ struct CanonicalPoints {
         kernel(kernels::metric_kernels(kernels::active_table(), metric).canonical),
         dim(rows_.cols) {}
 
-  const float* query(std::uint32_t node, float*) const noexcept { return rows.row(node); }
+  struct Scratch {
+    explicit Scratch(const CanonicalPoints&) {}
+  };
+  const float* query(std::uint32_t node, Scratch&) const noexcept { return rows.row(node); }
   void prefetch(std::uint32_t node) const noexcept {
     for (std::size_t j = 0; j < dim; j += kCacheLine / sizeof(float)) __builtin_prefetch(rows.row(node) + j);
   }
@@ -119,28 +195,22 @@ struct CanonicalPoints {
   }
 };
 
-inline Points<float> vector_points(const Graph& graph) {
-  Points<float> points(graph.vectors,
-                       kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids,
-                       graph.vectors.stride());
-  if (!graph.dim_order.empty()) {
-    points.below = kernels::active_table().l2_ids_below;
-    points.stage = round_up(graph.dim / 4, kCacheLine / sizeof(float));
-  }
-  return points;
-}
-
-inline Points<kernels::Bf16> code_points(const Graph& graph, const BlockRows<kernels::Bf16>& codes) {
-  return {codes, kernels::metric_kernels(kernels::active_table(), graph.params.metric).fast_ids_bf16,
-          graph.vectors.stride()};
-}
-
 inline ScalarCodePoints traversal_points(const Graph& graph) {
   return {{graph.codes.blocks(), graph.codes.shift(), graph.codes.mask(), graph.codes.stride()},
           kernels::metric_kernels(kernels::active_table(), graph.params.metric).code_ids};
 }
 
-/// bfloat16 codes of all vectors, centered on their mean for l2; empty if they would blur the neighborhoods.
-BlockRows<kernels::Bf16> encode_vectors(const Graph& graph, std::size_t threads);
+/// Codes of all vectors to build on, with the terms of their distances.
+struct PairCodes {
+  BlockRows<std::uint8_t> rows{1};
+  std::vector<kernels::CodeTerms> terms;
+  std::size_t code_dim = 0;
+
+  bool empty() const noexcept { return code_dim == 0; }
+  PairPoints points(Metric metric) const;
+};
+
+/// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.
+PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 
 }  // namespace whimbrel

@@ -13,11 +13,6 @@ namespace {
 /// Vectors on their way while one is measured.
 constexpr std::size_t kRowsAhead = 4;
 
-void prefetch_vector(const Graph& graph, std::uint32_t node) {
-  const float* row = graph.vectors.row(node);
-  for (std::size_t i = 0; i < graph.dim; i += kCacheLine / sizeof(float)) __builtin_prefetch(row + i);
-}
-
 /// Fill the scratch's pool with the best `ef` nodes that are found, of `allowed` if it is not null.
 template <class P>
 void fill_pool(const Graph& graph, const P& points, typename P::Query query, std::size_t ef,
@@ -57,8 +52,9 @@ void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
 
 void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                      std::uint32_t without) const {
-  std::copy_n(graph_.vectors.row(node), graph_.vectors.stride(), scratch.query.data());
-  std::vector<float> own(graph_.dim_order.empty() ? 0 : graph_.dim);
+  const float* stored = stored_row(graph_, node, scratch.query.data());
+  if (stored != scratch.query.data()) std::copy_n(stored, graph_.vectors.stride(), scratch.query.data());
+  std::vector<float> own(graph_.vectors.stride());
   answer(caller_row(graph_, node, own.data()), allowed, scratch, without);
 }
 
@@ -78,7 +74,11 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
                                    std::uint32_t without) const {
   const Pool& pool = scratch.pool;
   if (graph_.quantizer.empty()) {
-    fill_pool(graph_, vector_points(graph_), scratch.query.data(), ef_, k_, allowed, scratch, without);
+    const float* query = scratch.query.data();
+    if (graph_.in_halves())
+      fill_pool(graph_, HalfPoints(graph_), query, ef_, k_, allowed, scratch, without);
+    else
+      fill_pool(graph_, VectorPoints(graph_), query, ef_, k_, allowed, scratch, without);
     // Those within rounding of the k-th too.
     constexpr std::uint64_t kNearTie = 64;  // units in the last place
     std::size_t n = std::min(k_, pool.size());
@@ -87,14 +87,16 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
   }
   if (!scratch.codes) scratch.codes.emplace(graph_.quantizer);
   const auto query = graph_.quantizer.encode_query(scratch.query.data(), *scratch.codes);
-  // The width was learned for ten results; fewer do not average out the errors of codes.
+  // The width was learned for ten results; fewer do not average out the errors of codes. A narrow beam is
+  // asked for speed.
   constexpr std::size_t kMinWidth = 16;
-  const auto width = std::max(
-      kMinWidth, static_cast<std::size_t>(std::ceil(static_cast<double>(k_) * graph_.quantizer.rerank)));
+  const auto wanted = static_cast<std::size_t>(
+      std::ceil(static_cast<double>(k_) * static_cast<double>(graph_.quantizer.rerank)));
+  const std::size_t width = std::max(kMinWidth, std::min(wanted, ef_));
   fill_pool(graph_, traversal_points(graph_), query, std::max(ef_, std::min(width, graph_.live.count())), k_,
             allowed, scratch, without);
   const std::size_t n = std::min(width, pool.size());
-  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_vector(graph_, pool[i].node());
+  for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_row(graph_, pool[i].node());
   scratch.counts.distances += n;
   return n;
 }
@@ -110,7 +112,7 @@ void Query::rank(const float* query, std::size_t n, SearchScratch& scratch) cons
   auto& best = scratch.results;
   best.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
-    if (i + kRowsAhead < n) prefetch_vector(graph_, pool[i + kRowsAhead].node());
+    if (i + kRowsAhead < n) prefetch_row(graph_, pool[i + kRowsAhead].node());
     best[i] = measure(query, pool[i].node(), scratch);
   }
   std::sort(best.begin(), best.end());

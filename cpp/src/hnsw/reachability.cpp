@@ -5,12 +5,17 @@
 namespace whimbrel {
 namespace {
 
-template <class T>
+template <class P>
 class Attachment {
  public:
-  Attachment(Graph& graph, const Points<T>& points, SearchScratch& scratch, SliceMutex& state,
+  Attachment(Graph& graph, const P& points, SearchScratch& scratch, SliceMutex& state,
              const std::function<void(std::uint32_t)>& before_change)
-      : graph_(graph), points_(points), scratch_(scratch), state_(state), before_change_(before_change) {}
+      : graph_(graph),
+        points_(points),
+        scratch_(scratch),
+        state_(state),
+        query_(points),
+        before_change_(before_change) {}
 
   void run() {
     const std::uint32_t* row = graph_.links(graph_.entry, 0);
@@ -31,7 +36,7 @@ class Attachment {
   /// between the nearest and that one's farthest link, so that nothing else is lost.
   void attach(std::uint32_t node, const std::vector<bool>& reached) {
     GraphSearch search(graph_, points_, scratch_);
-    const float* query = points_.query(node, scratch_.query.data());
+    typename P::Query query = points_.query(node, query_);
     search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, scratch_.pool);
     std::uint32_t from = graph_.entry;  // if upper levels led to a part that level 0 does not lead to
     bool found = false;
@@ -65,7 +70,7 @@ class Attachment {
       return kNoNode;
     }
     float* distances = scratch_.distances.data();
-    points_.distances(points_.query(node, scratch_.query.data()), row, degree, distances);
+    points_.distances(points_.query(node, query_), row, degree, distances);
     const auto farthest =
         static_cast<std::size_t>(std::max_element(distances, distances + degree) - distances);
     const std::uint32_t replaced = row[farthest];
@@ -74,9 +79,10 @@ class Attachment {
   }
 
   Graph& graph_;
-  const Points<T>& points_;
+  const P& points_;
   SearchScratch& scratch_;
   SliceMutex& state_;
+  typename P::Scratch query_;
   const std::function<void(std::uint32_t)>& before_change_;
 };
 
@@ -100,15 +106,17 @@ std::size_t mark_reached(const Graph& graph, std::uint32_t start, std::vector<bo
   return n_reached;
 }
 
-template <class T>
-void attach_unreached(Graph& graph, const Points<T>& points, SearchScratch& scratch, SliceMutex& state,
+template <class P>
+void attach_unreached(Graph& graph, const P& points, SearchScratch& scratch, SliceMutex& state,
                       const std::function<void(std::uint32_t)>& before_change) {
-  Attachment<T>(graph, points, scratch, state, before_change).run();
+  Attachment<P>(graph, points, scratch, state, before_change).run();
 }
 
-template void attach_unreached(Graph&, const Points<float>&, SearchScratch&, SliceMutex&,
+template void attach_unreached(Graph&, const VectorPoints&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
-template void attach_unreached(Graph&, const Points<kernels::Bf16>&, SearchScratch&, SliceMutex&,
+template void attach_unreached(Graph&, const HalfPoints&, SearchScratch&, SliceMutex&,
+                               const std::function<void(std::uint32_t)>&);
+template void attach_unreached(Graph&, const PairPoints&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
 
 }  // namespace whimbrel

@@ -22,8 +22,8 @@ std::size_t mark_reached(const Graph& graph, std::uint32_t start, std::vector<bo
 ///
 /// @param state          taken while a list changes
 /// @param before_change  called with each node whose list is about to change; if it throws, nothing more does
-template <class T>
-void attach_unreached(Graph& graph, const Points<T>& points, SearchScratch& scratch, SliceMutex& state,
+template <class P>
+void attach_unreached(Graph& graph, const P& points, SearchScratch& scratch, SliceMutex& state,
                       const std::function<void(std::uint32_t)>& before_change);
 
 }  // namespace whimbrel

@@ -21,16 +21,12 @@ constexpr std::size_t kMaxGone = 8, kListsPerInsertion = 2048;
 /// Rows whose lists are chosen before searches wait for them to be written.
 constexpr std::size_t kSlice = 4096, kItem = 64;
 
+template <class P>
 class Repair {
  public:
-  Repair(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter& meter)
-      : graph_(graph),
-        points_(vector_points(graph)),
-        threads_(threads),
-        state_(state),
-        meter_(meter),
-        lists_(kSlice) {
-    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph);
+  Repair(Graph& graph, const P& points, std::size_t threads, SliceMutex& state, ProgressMeter& meter)
+      : graph_(graph), points_(points), threads_(threads), state_(state), meter_(meter), lists_(kSlice) {
+    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, points);
   }
 
   void run() {
@@ -58,13 +54,13 @@ class Repair {
 
  private:
   struct Worker {
-    explicit Worker(const Graph& graph) : search(graph), query(graph.vectors.stride()) {}
+    Worker(const Graph& graph, const P& points) : search(graph), query(points), selection(points) {}
     SearchScratch search;
-    AlignedArray<float> query;
+    typename P::Scratch query;
     std::vector<std::uint32_t> nodes;
     std::vector<float> distances;
     std::vector<Candidate> candidates;
-    Selection selection;
+    Selection<P> selection;
   };
   /// New links of a row, if they changed.
   struct List {
@@ -134,8 +130,7 @@ class Repair {
     std::sort(nodes.begin(), nodes.end());
     nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
     worker.distances.resize(nodes.size());
-    points_.distances(points_.query(node, worker.query.data()), nodes.data(), nodes.size(),
-                      worker.distances.data());
+    points_.distances(points_.query(node, worker.query), nodes.data(), nodes.size(), worker.distances.data());
     auto& candidates = worker.candidates;
     candidates.clear();
     for (std::size_t i = 0; i < nodes.size(); ++i) candidates.emplace_back(worker.distances[i], nodes[i]);
@@ -144,7 +139,7 @@ class Repair {
 
   void find_links(std::uint32_t node, Worker& worker, List& list) {
     GraphSearch search(graph_, points_, worker.search);
-    const float* query = points_.query(node, worker.query.data());
+    const float* query = points_.query(node, worker.query);
     Pool& pool = worker.search.pool;
     search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, pool);
     worker.candidates.clear();
@@ -178,7 +173,7 @@ class Repair {
   }
 
   Graph& graph_;
-  Points<float> points_;
+  P points_;
   std::size_t threads_;
   SliceMutex& state_;
   ProgressMeter& meter_;
@@ -204,7 +199,10 @@ bool worth_repairing(const Graph& graph, std::size_t n_to_add) {
 }
 
 void repair(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter& meter) {
-  Repair(graph, threads, state, meter).run();
+  if (graph.in_halves())
+    Repair(graph, HalfPoints(graph), threads, state, meter).run();
+  else
+    Repair(graph, VectorPoints(graph), threads, state, meter).run();
 }
 
 void drop_gone_rows(Graph& graph) {
@@ -227,7 +225,10 @@ void drop_gone_rows(Graph& graph) {
     }
   });
   graph.upper_links.resize(n_upper);
-  keep_rows(graph.vectors, graph.live);
+  if (graph.in_halves())
+    keep_rows(graph.halves, graph.live);
+  else
+    keep_rows(graph.vectors, graph.live);
   keep_rows(graph.links0, graph.live);
   keep_rows(graph.upper_begin, graph.live);
   if (graph.codes.size() > 0) keep_rows(graph.codes, graph.live);

@@ -1,8 +1,12 @@
 #include "hnsw/rows.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 
+#include "base/half.hpp"
 #include "base/vectors.hpp"
 
 namespace whimbrel {
@@ -50,9 +54,47 @@ void store_row(const Graph& graph, const float* row, float* out) {
   std::fill(out + graph.dim, out + graph.vectors.stride(), 0.0f);
 }
 
+void resize_rows(Graph& graph, std::size_t n) {
+  if (graph.in_halves())
+    graph.halves.resize(n);
+  else
+    graph.vectors.resize(n);
+}
+
+void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {
+  if (!graph.in_halves()) return store_row(graph, row, graph.vectors.row(node));
+  store_row(graph, row, scratch);
+  kernels::Half* halves = graph.halves.row(node);
+  for (std::size_t j = 0; j < graph.dim; ++j) halves[j] = {to_half(scratch[j])};
+  std::fill(halves + graph.dim, halves + graph.halves.stride(), kernels::Half{0});
+}
+
+const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch) {
+  if (!graph.in_halves()) return graph.vectors.row(node);
+  kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.vectors.stride(), scratch);
+  return scratch;
+}
+
+void prefetch_row(const Graph& graph, std::uint32_t node) {
+  const bool halves = graph.in_halves();
+  const char* row = halves ? reinterpret_cast<const char*>(graph.halves.row(node))
+                           : reinterpret_cast<const char*>(graph.vectors.row(node));
+  const std::size_t bytes = graph.dim * (halves ? sizeof(kernels::Half) : sizeof(float));
+  for (std::size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
+}
+
+void check_halves(MatrixView<const float> vectors) {
+  constexpr float kLargest = 65504;
+  for (std::size_t i = 0; i < vectors.rows; ++i)
+    for (std::size_t j = 0; j < vectors.cols; ++j)
+      if (std::abs(vectors.row(i)[j]) > kLargest)
+        throw std::invalid_argument("vectors: expected values up to 65504 to keep as float16, got " +
+                                    std::to_string(vectors.row(i)[j]) + " in row " + std::to_string(i));
+}
+
 const float* caller_row(const Graph& graph, std::uint32_t node, float* scratch) {
+  if (graph.dim_order.empty()) return stored_row(graph, node, scratch);
   const float* row = graph.vectors.row(node);
-  if (graph.dim_order.empty()) return row;
   for (std::size_t j = 0; j < graph.dim; ++j) scratch[graph.dim_order[j]] = row[j];
   return scratch;
 }

@@ -1,6 +1,9 @@
 // The form in which vectors are stored.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "hnsw/graph.hpp"
 #include "whimbrel/matrix_view.hpp"
 
@@ -13,7 +16,18 @@ std::vector<std::uint32_t> choose_dim_order(const Graph& graph, MatrixView<const
 /// Normalized for cosine, coordinates in the index's order, zeros up to the padded length.
 void store_row(const Graph& graph, const float* row, float* out);
 
-/// A stored row with the caller's order of coordinates: the row itself, or a copy in `scratch` (dim floats).
+/// For whichever form the index keeps.
+void resize_rows(Graph& graph, std::size_t n);
+/// `row` becomes the row of a node; `scratch` has the length of stored floats.
+void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch);
+/// A stored row: the row itself, or float16 widened into `scratch` (the length of stored floats).
+const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch);
+void prefetch_row(const Graph& graph, std::uint32_t node);
+
+/// A stored row with the caller's order of coordinates: the row itself, or a copy in `scratch`.
 const float* caller_row(const Graph& graph, std::uint32_t node, float* scratch);
+
+/// Whether every value has a float16. @throws std::invalid_argument naming the first row that has none
+void check_halves(MatrixView<const float> vectors);
 
 }  // namespace whimbrel

@@ -41,31 +41,33 @@ void GraphSearch<P>::beam(typename P::Query query, std::size_t level, Candidate 
   const std::size_t capacity = graph_.capacity(level);
   std::uint32_t* nodes = scratch_.nodes.data();
   float* distances = scratch_.distances.data();
-  while (pool.has_next()) {
-    const std::uint32_t* row = graph_.links(pool.expand_next(), level);
-    ++scratch_.counts.hops;
-    // First pass: which neighbors are new. Second: their distances, with every row on its way before it is
-    // needed.
-    std::size_t n = scratch_.visited.insert_new(row, capacity, nodes);
-    if (pool.has_next()) {
-      // Unless this expansion finds something nearer, this is the row that comes next.
-      const std::uint32_t* next = graph_.links(pool.peek().node(), level);
+  // Unless an expansion finds something nearer, these are the lists that come next.
+  const auto prefetch_next = [&] {
+    pool.for_next(kExpanded, [&](std::uint32_t node) {
+      const std::uint32_t* next = graph_.links(node, level);
       for (std::size_t i = 0; i < capacity; i += kCacheLine / sizeof(std::uint32_t))
         __builtin_prefetch(next + i);
+    });
+  };
+  while (pool.has_next()) {
+    // First pass: which neighbors are new. Second: their distances, with every row on its way before it is
+    // needed.
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < kExpanded && pool.has_next(); ++i) {
+      n += scratch_.visited.insert_new(graph_.links(pool.expand_next(), level), capacity, nodes + n);
+      ++scratch_.counts.hops;
     }
-    float bound = pool.bound();
+    prefetch_next();
     scratch_.counts.distances += n;
-    n = points_.distances_below(query, nodes, n, bound, distances);
-    for (std::size_t i = 0; i < n; ++i) {
-      if (!(distances[i] < bound)) continue;
-      pool.insert({distances[i], nodes[i]});
-      bound = pool.bound();
-    }
+    n = points_.distances_below(query, nodes, n, pool.bound(), distances);
+    pool.insert_all(nodes, distances, n);
+    prefetch_next();
   }
 }
 
-template class GraphSearch<Points<float>>;
-template class GraphSearch<Points<kernels::Bf16>>;
+template class GraphSearch<VectorPoints>;
+template class GraphSearch<HalfPoints>;
+template class GraphSearch<PairPoints>;
 template class GraphSearch<ScalarCodePoints>;
 template class GraphSearch<ProductCodePoints>;
 

@@ -71,8 +71,13 @@ class Pool {
       if (!(c < entries_[size_ - 1])) return false;
       --size_;
     }
-    const auto at = std::lower_bound(begin(), end(), c);
-    const auto low = static_cast<std::size_t>(at - begin());
+    // A binary search whose steps are selections, since nobody can predict them as branches.
+    std::size_t low = 0;
+    const Candidate* entries = entries_.data();
+    for (std::size_t n = size_; n > 0; n /= 2) {
+      const std::size_t step = (n + 1) / 2;
+      low += step & (std::size_t{0} - static_cast<std::size_t>(entries[low + n / 2] < c));
+    }
     std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - low) * sizeof(Candidate));
     entries_[low] = c;
     ++size_;
@@ -88,19 +93,58 @@ class Pool {
     --size_;
   }
 
+  /// insert() for each of many, in any order: the same pool.
+  void insert_all(const std::uint32_t* nodes, const float* distances, std::size_t n) {
+    constexpr std::size_t kFew = 4;
+    if (n <= kFew) {
+      for (std::size_t i = 0; i < n; ++i) insert({distances[i], nodes[i]});
+      return;
+    }
+    // Many are sorted and merged from the back, which moves every entry once.
+    incoming_.clear();
+    for (std::size_t i = 0; i < n; ++i) incoming_.emplace_back(distances[i], nodes[i]);
+    std::sort(incoming_.begin(), incoming_.end());
+    std::size_t old = size_, added = n;
+    while (old + added > capacity_) {
+      if (old > 0 && incoming_[added - 1] < entries_[old - 1])
+        --old;
+      else
+        --added;
+    }
+    std::size_t at = size_ = old + added;
+    while (added > 0) {
+      // Selections again. An index of 0 is read when there is no old one, and not used.
+      const Candidate last = entries_[old - (old > 0)], next = incoming_[added - 1];
+      const bool is_old = (old > 0) & (next < last);
+      entries_[--at] = is_old ? last : next;
+      old -= is_old;
+      added -= !is_old;
+    }
+    cursor_ = std::min(cursor_, at);
+  }
+
   bool has_next() noexcept {
     while (cursor_ < size_ && entries_[cursor_].expanded()) ++cursor_;
     return cursor_ < size_;
   }
   /// The nearest candidate not expanded yet, if has_next().
   Candidate peek() const noexcept { return entries_[cursor_]; }
+  /// fn(node) of the nearest candidates not expanded yet, `n` at most.
+  template <class Fn>
+  void for_next(std::size_t n, Fn fn) const {
+    for (std::size_t i = cursor_; i < size_ && n > 0; ++i) {
+      if (entries_[i].expanded()) continue;
+      fn(entries_[i].node());
+      --n;
+    }
+  }
   std::uint32_t expand_next() noexcept {
     entries_[cursor_].set_expanded();
     return entries_[cursor_++].node();
   }
 
  private:
-  std::vector<Candidate> entries_;
+  std::vector<Candidate> entries_, incoming_;
   std::size_t capacity_ = 0, size_ = 0, cursor_ = 0;
 };
 
@@ -114,18 +158,21 @@ class VisitedSet {
   bool contains(std::uint32_t node) const noexcept { return bits_[node / 64] >> (node % 64) & 1; }
 
   /// Insert the nodes of a list, up to its end or kNoNode; copy those that were not in the set to `fresh`,
-  /// which has room for all. Their number. Free of branches on what was visited, since nobody can predict
-  /// that.
+  /// which has room for all. Their number. Free of branches on what was visited and, but for groups, on where
+  /// the list ends, since nobody can predict that.
   std::size_t insert_new(const std::uint32_t* list, std::size_t capacity, std::uint32_t* fresh) {
+    constexpr std::size_t kGroup = 8;
     std::size_t n = 0;
-    for (std::size_t i = 0; i < capacity && list[i] != kNoNode; ++i) {
-      const std::uint32_t node = list[i];
-      std::uint64_t& word = bits_[node / 64];
-      const std::uint64_t bit = std::uint64_t{1} << (node % 64);
-      fresh[n] = node;
-      n += (word & bit) == 0;
-      word |= bit;
-    }
+    for (std::size_t begin = 0; begin < capacity && list[begin] != kNoNode; begin += kGroup)
+      for (std::size_t i = begin; i < std::min(capacity, begin + kGroup); ++i) {
+        const std::uint64_t is_node = list[i] != kNoNode;
+        const std::uint32_t node = is_node ? list[i] : 0;
+        std::uint64_t& word = bits_[node / 64];
+        const std::uint64_t bit = is_node << (node % 64);
+        fresh[n] = node;
+        n += (word & bit) != bit;
+        word |= bit;
+      }
     nodes_.insert(nodes_.end(), fresh, fresh + n);
     return n;
   }
@@ -138,6 +185,10 @@ class VisitedSet {
   std::vector<std::uint64_t> bits_;
   std::vector<std::uint32_t> nodes_;
 };
+
+/// Nodes that a beam expands at a time: their lists, then the rows of their neighbors, are on their way
+/// together. A narrow beam measures a few more for it.
+inline constexpr std::size_t kExpanded = 6;
 
 /// Everything a search writes to, reused from search to search so that none allocates once warm.
 struct SearchScratch {
@@ -155,8 +206,8 @@ struct SearchScratch {
   SearchCounts counts;
 
   explicit SearchScratch(const Graph& graph)
-      : nodes(graph.links0.stride()),
-        distances(graph.links0.stride()),
+      : nodes(kExpanded * graph.links0.stride()),
+        distances(kExpanded * graph.links0.stride()),
         query(graph.vectors.stride()),
         row(graph.vectors.stride()) {}
 };

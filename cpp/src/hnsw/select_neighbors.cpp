@@ -6,16 +6,16 @@ namespace whimbrel {
 namespace {
 
 /// Candidates whose rows come from anywhere are fetched while so many before them are looked at.
-constexpr std::size_t kAhead = 2;
+constexpr std::size_t kAhead = 6;
 
 /// Whether one of the kept nodes is nearer to the candidate than the base is.
 template <class P>
-bool dominated(const P& points, Candidate c, Selection& selection) {
+bool dominated(const P& points, Candidate c, Selection<P>& selection) {
   constexpr std::size_t kGroup =
       4;  // of the kernel; the nearest kept nodes, which decide most often, come first
   const auto& kept = selection.kept_nodes;
   if (kept.empty()) return false;
-  const float* query = points.query(c.node(), selection.query.data());
+  typename P::Query query = points.query(c.node(), selection.query);
   float distances[kGroup];
   for (std::size_t i = 0; i < kept.size(); i += kGroup) {
     const std::size_t n = std::min(kGroup, kept.size() - i);
@@ -30,8 +30,7 @@ bool dominated(const P& points, Candidate c, Selection& selection) {
 
 template <class P>
 void select_neighbors(const P& points, std::span<const Candidate> candidates, std::size_t max_kept,
-                      std::size_t min_kept, Selection& out) {
-  out.query.resize(points.dim);
+                      std::size_t min_kept, Selection<P>& out) {
   out.kept.clear();
   out.pruned.clear();
   out.kept_nodes.clear();
@@ -55,11 +54,13 @@ void select_neighbors(const P& points, std::span<const Candidate> candidates, st
   }
 }
 
-template void select_neighbors(const Points<float>&, std::span<const Candidate>, std::size_t, std::size_t,
-                               Selection&);
-template void select_neighbors(const Points<kernels::Bf16>&, std::span<const Candidate>, std::size_t,
-                               std::size_t, Selection&);
+template void select_neighbors(const VectorPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection<VectorPoints>&);
+template void select_neighbors(const HalfPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection<HalfPoints>&);
+template void select_neighbors(const PairPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection<PairPoints>&);
 template void select_neighbors(const CanonicalPoints&, std::span<const Candidate>, std::size_t, std::size_t,
-                               Selection&);
+                               Selection<CanonicalPoints>&);
 
 }  // namespace whimbrel

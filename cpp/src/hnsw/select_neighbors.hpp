@@ -12,18 +12,21 @@
 namespace whimbrel {
 
 /// Scratch and result of one selection.
+template <class P>
 struct Selection {
+  explicit Selection(const P& points) : query(points) {}
+
   std::vector<Candidate> kept;    // in the order of their distance to the base node
   std::vector<Candidate> pruned;  // nearest first; only as many as may be needed
   std::vector<std::uint32_t> kept_nodes;
-  std::vector<float> query;
+  typename P::Scratch query;
 };
 
 /// Go through `candidates`, nearest to the base first, and keep one unless a kept one is nearer to it than
 /// the base is. Stops at `max_kept`. Then, nearest first, put pruned ones back until there are `min_kept`.
-/// P: Points<T>, or CanonicalPoints.
+/// P: RowPoints, PairPoints or CanonicalPoints.
 template <class P>
 void select_neighbors(const P& points, std::span<const Candidate> candidates, std::size_t max_kept,
-                      std::size_t min_kept, Selection& out);
+                      std::size_t min_kept, Selection<P>& out);
 
 }  // namespace whimbrel

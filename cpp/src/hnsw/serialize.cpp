@@ -24,9 +24,11 @@ struct Params {
   std::uint64_t dim, size, n_upper, seed;
   double batch_growth;
   std::uint32_t metric, M, ef_construction, ef_search, keep_pruned, entry, max_level, explicit_ids,
-      ordered_dims, without_vectors;
+      ordered_dims, vector_form;
 };
 static_assert(sizeof(Params) == 80);
+/// What the section VECS holds.
+enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2 };
 
 /// The section CODC, byte for byte.
 struct CodecParams {
@@ -182,9 +184,11 @@ void read_codec(ContainerReader& reader, Graph& g) {
   reader.open(kCodec, sizeof p);
   reader.read(&p, sizeof p);
   reader.close();
-  if (p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
+  const bool halves = p.codec == static_cast<std::uint32_t>(Codec::kF16);
+  if (!halves && p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
       p.codec != static_cast<std::uint32_t>(Codec::kAuto))
     damaged("a known codec");
+  if (halves && (!g.in_halves() || p.code_dim != 0)) damaged("vectors in float16, and no codes");
   if (p.trained_size > g.size()) damaged("a codec learned from rows of the index");
   g.params.codec = static_cast<Codec>(p.codec);
   g.trained_size = p.trained_size;
@@ -248,6 +252,10 @@ void check_graph(const Graph& graph) {
     for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
       if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
         damaged("finite vectors, padded with zeros");
+    const kernels::Half* half = node < graph.halves.size() ? graph.halves.row(node) : nullptr;
+    for (std::size_t i = 0; half != nullptr && i < graph.halves.stride(); ++i)
+      if (i < graph.dim ? (half[i].bits & 0x7c00) == 0x7c00 : half[i].bits != 0)
+        damaged("finite vectors, padded with zeros");
   }
 }
 
@@ -271,10 +279,12 @@ void HnswIndex::save(const ByteSink& sink) const {
                      static_cast<std::uint32_t>(g.max_level),
                      ids_kind(impl_->ids),
                      !g.dim_order.empty(),
-                     !impl_->has_vectors()};
+                     !impl_->has_vectors() ? kNone
+                     : g.in_halves()       ? kHalves
+                                           : kFloats};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }},
-      rows_section(kVectors, g.vectors),
+      g.in_halves() ? rows_section(kVectors, g.halves) : rows_section(kVectors, g.vectors),
       rows_section(kLevels, g.level),
       rows_section(kLinks, g.links0),
       rows_section(kUpper, g.upper_links)};
@@ -320,19 +330,26 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
   params.seed = p.seed;
   params.batch_growth = p.batch_growth;
   params.keep_pruned = p.keep_pruned != 0;
+  if (p.vector_form == kHalves) {
+    params.codec = Codec::kF16;  // unless the section of a codec says otherwise
+    params.rerank = Rerank::kF16;
+  }
   try {
     check_params(p.dim, params);
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if ((p.without_vectors != 0) == with_vectors)
+  if (p.vector_form > kHalves || (p.vector_form == kNone) == with_vectors)
     damaged(with_vectors ? "an index that has its vectors" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);
   Graph& g = impl->graph;
   g.entry = p.entry;
   g.max_level = p.max_level;
-  read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
+  if (g.in_halves())
+    read_rows(reader, kVectors, p.size, g.halves);
+  else
+    read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);

@@ -1,5 +1,5 @@
-// Products of byte codes with a quantized query, and projections whose sums have one order: what search on
-// codes is made of. Included by distance_kernels.cpp alone.
+// Products of byte codes with a quantized query or with each other, and projections whose sums have one order:
+// what construction and search on codes are made of. Included by distance_kernels.cpp alone.
 //
 // Numerics. A code is 0..255, a value of the query -127..127, their products are summed in 32 bits, exact for
 // up to kMaxCodeBytes bytes, so that sums have the same bits on every instruction set whatever their order. A
@@ -13,7 +13,7 @@
 namespace whimbrel::kernels::WHIMBREL_KERNEL_ISA {
 namespace {
 
-/// Bytes that one step of a dot product takes of each row; kCodeLine is a multiple of it.
+/// 32-bit sums side by side, one register of them.
 #if defined(__AVX512F__)
 typedef __m512i CodeSums;
 #elif defined(__AVX2__)
@@ -25,6 +25,12 @@ typedef int32x4_t CodeSums;
 #else
 typedef std::int32_t CodeSums;
 #endif
+
+/// A number that a template can be given by a call.
+template <std::size_t kValue>
+struct Constant {
+  static constexpr std::size_t value = kValue;
+};
 
 inline CodeSums zero_sums() {
 #if defined(__AVX512F__)
@@ -40,43 +46,58 @@ inline CodeSums zero_sums() {
 #endif
 }
 
-/// sums += the products of one line of codes (kCodeLine bytes, aligned) with the query's.
-inline CodeSums add_line(CodeSums sums, const std::uint8_t* code, const std::int8_t* query) {
+/// sums[r] += the products of line `at` (kCodeLine bytes, aligned) of N rows of codes with the query's.
+template <std::size_t N>
+inline void add_line(CodeSums* sums, const std::uint8_t* const* row, const std::int8_t* query,
+                     std::size_t at) {
 #if defined(__AVX512F__)
-  return _mm512_dpbusd_epi32(sums, _mm512_load_si512(code), _mm512_load_si512(query));
+  const __m512i q = _mm512_load_si512(query + at);
+  for (std::size_t r = 0; r < N; ++r)
+    sums[r] = _mm512_dpbusd_epi32(sums[r], _mm512_load_si512(row[r] + at), q);
 #elif defined(__AVX2__)
-  // Widened to 16 bits: the 8-bit multiply-add saturates.
-  for (std::size_t i = 0; i < kCodeLine; i += 16) {
-    const __m256i c = _mm256_cvtepu8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(code + i)));
-    const __m256i q = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(query + i)));
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(c, q));
+  // Even and odd bytes as 16 bits: the 8-bit multiply-add saturates.
+  const __m256i low = _mm256_set1_epi16(0xff);
+  for (std::size_t i = at; i < at + kCodeLine; i += 32) {
+    const __m256i q = _mm256_load_si256(reinterpret_cast<const __m256i*>(query + i));
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8), odd = _mm256_srai_epi16(q, 8);
+    for (std::size_t r = 0; r < N; ++r) {
+      const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(row[r] + i));
+      const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(_mm256_and_si256(c, low), even),
+                                                _mm256_madd_epi16(_mm256_srli_epi16(c, 8), odd));
+      sums[r] = _mm256_add_epi32(sums[r], products);
+    }
   }
-  return sums;
 #elif defined(__SSE2__)
-  const __m128i zero = _mm_setzero_si128();
-  for (std::size_t i = 0; i < kCodeLine; i += 16) {
-    const __m128i c = _mm_load_si128(reinterpret_cast<const __m128i*>(code + i));
+  const __m128i low = _mm_set1_epi16(0xff);
+  for (std::size_t i = at; i < at + kCodeLine; i += 16) {
     const __m128i q = _mm_load_si128(reinterpret_cast<const __m128i*>(query + i));
-    const __m128i sign = _mm_cmpgt_epi8(zero, q);
-    sums = _mm_add_epi32(sums, _mm_madd_epi16(_mm_unpacklo_epi8(c, zero), _mm_unpacklo_epi8(q, sign)));
-    sums = _mm_add_epi32(sums, _mm_madd_epi16(_mm_unpackhi_epi8(c, zero), _mm_unpackhi_epi8(q, sign)));
+    const __m128i even = _mm_srai_epi16(_mm_slli_epi16(q, 8), 8), odd = _mm_srai_epi16(q, 8);
+    for (std::size_t r = 0; r < N; ++r) {
+      const __m128i c = _mm_load_si128(reinterpret_cast<const __m128i*>(row[r] + i));
+      const __m128i products = _mm_add_epi32(_mm_madd_epi16(_mm_and_si128(c, low), even),
+                                             _mm_madd_epi16(_mm_srli_epi16(c, 8), odd));
+      sums[r] = _mm_add_epi32(sums[r], products);
+    }
   }
-  return sums;
 #elif defined(__ARM_NEON)
-  for (std::size_t i = 0; i < kCodeLine; i += 8) {
-    const int16x8_t c = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(code + i)));
+  for (std::size_t i = at; i < at + kCodeLine; i += 8) {
     const int16x8_t q = vmovl_s8(vld1_s8(query + i));
-    sums = vmlal_s16(sums, vget_low_s16(c), vget_low_s16(q));
-    sums = vmlal_s16(sums, vget_high_s16(c), vget_high_s16(q));
+    for (std::size_t r = 0; r < N; ++r) {
+      const int16x8_t c = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(row[r] + i)));
+      sums[r] = vmlal_s16(sums[r], vget_low_s16(c), vget_low_s16(q));
+      sums[r] = vmlal_s16(sums[r], vget_high_s16(c), vget_high_s16(q));
+    }
   }
-  return sums;
 #else
-  for (std::size_t i = 0; i < kCodeLine; ++i) sums += code[i] * query[i];
-  return sums;
+  for (std::size_t i = at; i < at + kCodeLine; ++i)
+    for (std::size_t r = 0; r < N; ++r) sums[r] += row[r][i] * query[i];
 #endif
 }
 
-inline std::int32_t total(CodeSums sums) {
+typedef std::int32_t Int4 __attribute__((vector_size(16)));
+
+/// Four lanes with the same total.
+inline Int4 fold_to_four(CodeSums sums) {
 #if defined(__AVX512F__)
   typedef std::int32_t Int16 __attribute__((vector_size(64)));
   const auto all = reinterpret_cast<Int16>(sums);
@@ -87,17 +108,90 @@ inline std::int32_t total(CodeSums sums) {
   const auto h = reinterpret_cast<Int8>(sums);
 #endif
 #if defined(__AVX2__)
-  const auto q = __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+  return __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
 #elif defined(__SSE2__) || defined(__ARM_NEON)
-  typedef std::int32_t Int4 __attribute__((vector_size(16)));
-  const auto q = reinterpret_cast<Int4>(sums);
-#endif
-#if defined(__SSE2__) || defined(__ARM_NEON)
-  const auto p = q + __builtin_shufflevector(q, q, 2, 3, 2, 3);
-  return p[0] + p[1];
+  return reinterpret_cast<Int4>(sums);
 #else
-  return sums;
+  return Int4{sums, 0, 0, 0};
 #endif
+}
+
+/// The totals of four sums: transposed, then added.
+inline Int4 totals(const CodeSums* sums) {
+  const Int4 a = fold_to_four(sums[0]), b = fold_to_four(sums[1]), c = fold_to_four(sums[2]),
+             d = fold_to_four(sums[3]);
+  const Int4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Int4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/// The rows that one step takes side by side.
+constexpr std::size_t kCodeGroup = 4;
+
+/// dots[r] = sum of the products of row r with the query, for kCodeGroup rows. kLines: how many lines they
+/// have, so that the loop is unrolled; 0: `bytes` tells.
+template <std::size_t kLines>
+inline Int4 code_products(const std::uint8_t* const* row, const std::int8_t* query, std::size_t bytes) {
+  CodeSums sums[kCodeGroup];
+  for (std::size_t r = 0; r < kCodeGroup; ++r) sums[r] = zero_sums();
+  if constexpr (kLines > 0) {
+#pragma GCC unroll 16
+    for (std::size_t line = 0; line < kLines; ++line)
+      add_line<kCodeGroup>(sums, row, query, line * kCodeLine);
+  } else {
+    for (std::size_t at = 0; at < bytes; at += kCodeLine) add_line<kCodeGroup>(sums, row, query, at);
+  }
+  return totals(sums);
+}
+
+/// kLines lines at least; what is behind them follows in a loop.
+template <std::size_t kLines>
+inline void prefetch_row(const std::uint8_t* row, std::size_t stride) {
+#pragma GCC unroll 16
+  for (std::size_t line = 0; line < kLines; ++line) prefetch(row + line * kCodeLine);
+  for (std::size_t at = kLines * kCodeLine; at < stride; at += kCodeLine) prefetch(row + at);
+}
+
+/// finish(i, rows, dots) for n rows, kCodeGroup at a time from number i on, fetched ahead. Those beyond the
+/// last repeat it, and are to be ignored.
+template <std::size_t kLines, class Finish>
+inline void for_products(const std::int8_t* query, std::size_t bytes, RowBlocks<std::uint8_t> rows,
+                         const std::uint32_t* ids, std::size_t n, Finish finish) {
+  // How many rows are on their way at a time.
+  constexpr std::size_t kAhead = 2 * kCodeGroup;
+  for (std::size_t i = 0; i < (n < kAhead ? n : kAhead); ++i)
+    prefetch_row<kLines>(rows.row(ids[i]), rows.stride);
+  for (std::size_t i = 0; i < n; i += kCodeGroup) {
+    const std::uint8_t* row[kCodeGroup];
+    for (std::size_t r = 0; r < kCodeGroup; ++r) {
+      row[r] = rows.row(ids[i + r < n ? i + r : n - 1]);
+      if (i + kAhead + r < n) prefetch_row<kLines>(rows.row(ids[i + kAhead + r]), rows.stride);
+    }
+    finish(i, row, code_products<kLines>(row, query, bytes));
+  }
+}
+
+/// fn(number of lines as a constant, or 0).
+template <class Fn>
+inline void with_lines(std::size_t bytes, Fn fn) {
+  switch (bytes / kCodeLine) {
+    case 1:
+      return fn(Constant<1>{});
+    case 2:
+      return fn(Constant<2>{});
+    case 3:
+      return fn(Constant<3>{});
+    case 4:
+      return fn(Constant<4>{});
+    case 6:
+      return fn(Constant<6>{});
+    case 8:
+      return fn(Constant<8>{});
+    case 12:
+      return fn(Constant<12>{});
+    default:
+      return fn(Constant<0>{});
+  }
 }
 
 /// The float at the end of a row of codes.
@@ -107,43 +201,33 @@ inline float tail(const std::uint8_t* row, std::size_t stride) {
   return out;
 }
 
-template <bool kTail, std::size_t N>
-inline void code_rows(const CodeQuery& query, const std::uint8_t* const* row, std::size_t stride,
-                      float* out) {
-  CodeSums sums[N];
-  for (std::size_t r = 0; r < N; ++r) sums[r] = zero_sums();
-  for (std::size_t i = 0; i < query.bytes; i += kCodeLine)
-    for (std::size_t r = 0; r < N; ++r) sums[r] = add_line(sums[r], row[r] + i, query.values + i);
-  for (std::size_t r = 0; r < N; ++r) {
-    const float product = query.scale * static_cast<float>(total(sums[r]));
-    out[r] = kTail ? tail(row[r], stride) + product : product;
-  }
-}
-
-inline void prefetch_row(const std::uint8_t* row, std::size_t stride) {
-  for (std::size_t i = 0; i < stride; i += kCodeLine) prefetch(row + i);
-}
-
 template <bool kTail>
 void code_ids(const CodeQuery& query, RowBlocks<std::uint8_t> rows, const std::uint32_t* ids, std::size_t n,
               float* out) {
-  constexpr std::size_t kGroup = 4;
-  // How many rows are on their way at a time.
-  constexpr std::size_t kAhead = 2 * kGroup;
-  for (std::size_t i = 0; i < (n < kAhead ? n : kAhead); ++i) prefetch_row(rows.row(ids[i]), rows.stride);
-  std::size_t i = 0;
-  for (; i + kGroup <= n; i += kGroup) {
-    const std::uint8_t* row[kGroup];
-    for (std::size_t r = 0; r < kGroup; ++r) {
-      row[r] = rows.row(ids[i + r]);
-      if (i + kAhead + r < n) prefetch_row(rows.row(ids[i + kAhead + r]), rows.stride);
-    }
-    code_rows<kTail, kGroup>(query, row, rows.stride, out + i);
-  }
-  for (; i < n; ++i) {
-    const std::uint8_t* row = rows.row(ids[i]);
-    code_rows<kTail, 1>(query, &row, rows.stride, out + i);
-  }
+  with_lines(query.bytes, [&](auto lines) {
+    for_products<lines.value>(query.values, query.bytes, rows, ids, n,
+                              [&](std::size_t i, const std::uint8_t* const* row, Int4 dots) {
+                                for (std::size_t r = 0; r < kCodeGroup && i + r < n; ++r) {
+                                  const float product = query.scale * static_cast<float>(dots[r]);
+                                  out[i + r] = kTail ? tail(row[r], rows.stride) + product : product;
+                                }
+                              });
+  });
+}
+
+/// The row's part, less kFactor times the product, plus the query's part: all in 32 bits, and so rounded
+/// once.
+template <std::uint32_t kFactor>
+void code_pairs(const CodePoint& point, RowBlocks<std::uint8_t> rows, const CodeTerms* terms,
+                const std::uint32_t* ids, std::size_t n, float* out) {
+  with_lines(point.bytes, [&](auto lines) {
+    for_products<lines.value>(
+        point.values, point.bytes, rows, ids, n, [&](std::size_t i, const std::uint8_t* const*, Int4 dots) {
+          for (std::size_t r = 0; r < kCodeGroup && i + r < n; ++r)
+            out[i + r] = static_cast<float>(static_cast<std::int32_t>(
+                terms[ids[i + r]].row + point.term - kFactor * static_cast<std::uint32_t>(dots[r])));
+        });
+  });
 }
 
 /// Columns [begin, begin + kVecs * kWidth) of the projection, in registers.

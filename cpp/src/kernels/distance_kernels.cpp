@@ -375,8 +375,8 @@ extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
-    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Bf16>, code_ids<true>},
-    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Bf16>, code_ids<false>},
+    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Half>, code_ids<true>, code_pairs<2>},
+    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Half>, code_ids<false>, code_pairs<1>},
     l2_ids_below,
     project,
     kTileRows,

@@ -56,6 +56,25 @@ struct CodeQuery {
 /// of the row, and 0 in the form for inner products. The same bits on every instruction set.
 using CodeIdsKernel = void (*)(const CodeQuery& query, RowBlocks<std::uint8_t> rows, const std::uint32_t* ids,
                                std::size_t n, float* out);
+/// What two rows of codes add to a distance between them beside their product: one as the row that is
+/// measured, the other as the one it is measured from. Wraps around like unsigned numbers do; the sum of all
+/// does not.
+struct CodeTerms {
+  std::uint32_t row, point;
+};
+/// A row of codes in the form that others are compared with: its bytes less 128.
+struct CodePoint {
+  const std::int8_t* values;  // aligned to a line; zeros behind the last
+  std::size_t bytes;          // whole lines, at most kMaxPairBytes
+  std::uint32_t term;
+};
+/// Distances between codes, whole numbers below 2^31 in magnitude, stay exact in 32 bits up to here.
+inline constexpr std::size_t kMaxPairBytes = 32768;
+/// out[i] = terms[ids[i]].row + point.term - factor * (sum of code times value) for row ids[i], a whole
+/// number that is rounded to a float: the same bits on every instruction set. The factor is 2 for l2, 1 for
+/// inner products.
+using CodePairsKernel = void (*)(const CodePoint& point, RowBlocks<std::uint8_t> rows, const CodeTerms* terms,
+                                 const std::uint32_t* ids, std::size_t n, float* out);
 /// out[c] += sum_j x[j] * columns[j * n_columns + c], in the order of j. n_columns is a multiple of 16.
 using ProjectKernel = void (*)(const float* x, std::size_t d, const float* columns, std::size_t n_columns,
                                float* out);
@@ -119,8 +138,9 @@ struct MetricKernels {
   PairKernel canonical;  // 32 virtual lanes, multiply and add rounded separately: the same bits on every ISA
   PairKernel fast;       // fused, any order: proposes, is never returned to the caller
   IdsKernel<float> fast_ids;
-  IdsKernel<Bf16> fast_ids_bf16;
+  IdsKernel<Half> fast_ids_f16;
   CodeIdsKernel code_ids;
+  CodePairsKernel code_pairs;
 };
 
 /// out[c * out_stride + r] = in[r * in_stride + c]

@@ -37,7 +37,8 @@ void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* o
   for (std::size_t c = 0; c < code_dim; ++c) {
     const float level = scratch.values[c] * inverse + kMiddle;
     const float inside = level > 0 ? (level < 255 ? level : 255.0f) : 0.0f;  // NaN: 0
-    out[c] = static_cast<std::uint8_t>(inside + 0.5f);
+    const float rounded = inside + 0.5f;
+    out[c] = static_cast<std::uint8_t>(rounded);
     scratch.values[c] = step * (static_cast<float>(out[c]) - kMiddle);
   }
   std::fill(out + code_dim, out + stride(), std::uint8_t{0});
@@ -53,13 +54,14 @@ kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& sc
   for (std::size_t c = 0; c < code_dim; ++c) largest = std::max(largest, std::abs(scratch.values[c]));
   const float unit = std::min(largest / 127, FLT_MAX / 127);
   const float inverse = unit > FLT_MIN ? 1 / unit : 0.0f;
+  const float* const values = scratch.values.data();
   std::int8_t* const out = scratch.query.data();
-  for (std::size_t c = 0; c < code_dim; ++c) {
-    const float level = scratch.values[c] * inverse;
+  for (std::size_t c = 0, n = code_dim; c < n; ++c) {
+    const float level = values[c] * inverse;
     out[c] = std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
                                       : std::int8_t{0};
   }
-  const float scale = (has_tail ? -2 : -1) * step * unit;
+  const float scale = (has_tail ? -2.0f : -1.0f) * step * unit;
   return {out, code_bytes(), std::clamp(scale, -FLT_MAX, 0.0f)};
 }
 

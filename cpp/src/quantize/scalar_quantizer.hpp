@@ -62,6 +62,10 @@ struct ScalarQuantizer {
 /// Rows that a codec is learned from; more are a sample of that size.
 inline constexpr std::size_t kMaxTraining = 4096;
 
+/// A byte per coordinate without a tail, and without asking whether codes would do. `clip`: leave the
+/// farthest values out of the range. Empty for squares outside of the range of floats.
+ScalarQuantizer fit_quantizer(MatrixView<const float> sample, bool clip);
+
 /// Learn from a sample of the rows. The same bits for any number of threads and instruction set. Empty where
 /// codes would not do: too many dimensions, squares outside of the range of floats, and, for kAuto,
 /// neighborhoods that a byte per coordinate blurs.

@@ -27,12 +27,12 @@ std::vector<float> mean_of(MatrixView<const float> rows) {
 
 /// Set middle and step from the sample's coordinates, (rows, code_dim) centered and projected. False if
 /// squares would leave the range of floats.
-bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values) {
+bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values, bool clip) {
   // l2 leaves out the farthest values and widens the rest by a quarter to both sides: four deviations of a
-  // normal distribution stay inside, an outlier takes the last code. Inner products
-  // depend on their largest values, so nothing is left out.
-  const std::size_t skipped = quantizer.has_tail ? values.rows / 256 : 0;
-  const float widening = quantizer.has_tail ? 0.25f : 0.05f;
+  // normal distribution stay inside, an outlier takes the last code. Inner products depend on their largest
+  // values, so nothing is left out.
+  const std::size_t skipped = clip ? values.rows / 256 : 0;
+  const float widening = clip ? 0.25f : 0.05f;
   std::vector<float> column(values.rows);
   quantizer.middle.resize(quantizer.code_dim);
   float span = 0;
@@ -131,8 +131,9 @@ constexpr std::size_t kJudged = 1;
 constexpr double kMinShare = 0.995;
 /// A search measures by the width after the first that keeps so many, for the same reason.
 constexpr double kGoodShare = 0.999;
-/// Lines of codes that a projection must save to be worth its own cost.
-constexpr std::size_t kMinSaved = 2;
+/// A projection costs its own products and a wider second measure, and is worth it if it leaves one part in
+/// so many of the lines of codes. A third less was a tie (sentence embeddings).
+constexpr std::size_t kMinShrink = 2;
 /// Learning a projection takes the square of the dimension, a number of times.
 constexpr std::size_t kMaxProjectedDim = 2048;
 
@@ -164,7 +165,8 @@ ScalarQuantizer find_projection(MatrixView<const float> centered, const ScalarQu
     for (std::size_t j = 0; j < dim; ++j)
       for (std::size_t c = 0; c < narrow.code_dim; ++c)
         narrow.columns[j * narrow.padded_dim() + c] = basis[j * n_columns + c];
-    if (!fit_range(narrow, {projected.data(), centered.rows, narrow.code_dim, n_columns})) continue;
+    if (!fit_range(narrow, {projected.data(), centered.rows, narrow.code_dim, n_columns}, plain.has_tail))
+      continue;
     const auto shares = trial.shares(narrow);
     if (shares[kJudged] < kMinShare) continue;
     narrow.rerank = width_for(shares);
@@ -173,22 +175,37 @@ ScalarQuantizer find_projection(MatrixView<const float> centered, const ScalarQu
   return {};
 }
 
-}  // namespace
-
-ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
-                                       std::size_t threads) {
+/// A byte per coordinate; `values` becomes the centered sample. Empty if the range will not do.
+ScalarQuantizer fit_plain(MatrixView<const float> sample, bool has_tail, bool clip,
+                          std::vector<float>& values) {
   ScalarQuantizer plain;
-  if (codec == Codec::kF32 || sample.rows == 0 || round_up(sample.cols, 64) > kernels::kMaxCodeBytes)
-    return {};
   plain.dim = plain.code_dim = sample.cols;
-  plain.has_tail = metric == Metric::kL2;
+  plain.has_tail = has_tail;
   plain.center = mean_of(sample);
-  std::vector<float> values(sample.rows * sample.cols);
+  values.resize(sample.rows * sample.cols);
   for (std::size_t i = 0; i < sample.rows; ++i)
     for (std::size_t j = 0; j < sample.cols; ++j)
       values[i * sample.cols + j] = sample.row(i)[j] - plain.center[j];
+  if (!fit_range(plain, {values.data(), sample.rows, sample.cols}, clip)) return {};
+  return plain;
+}
+
+}  // namespace
+
+ScalarQuantizer fit_quantizer(MatrixView<const float> sample, bool clip) {
+  std::vector<float> values;
+  return fit_plain(sample, false, clip, values);
+}
+
+ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
+                                       std::size_t threads) {
+  if (codec == Codec::kF32 || sample.rows == 0 || round_up(sample.cols, 64) > kernels::kMaxCodeBytes)
+    return {};
+  std::vector<float> values;
+  const bool l2 = metric == Metric::kL2;
+  ScalarQuantizer plain = fit_plain(sample, l2, l2, values);
+  if (plain.empty()) return {};
   const MatrixView<const float> centered{values.data(), sample.rows, sample.cols};
-  if (!fit_range(plain, centered)) return {};
   const Trial trial(sample, metric, threads);
   const auto shares = trial.shares(plain);
   plain.rerank = width_for(shares);
@@ -200,7 +217,7 @@ ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric me
   // Most data need few directions, and to find many of them takes long.
   std::size_t tried = 0;
   for (const std::size_t max_lines : {4, 8}) {
-    const std::size_t wanted = std::min<std::size_t>(max_lines, lines < kMinSaved ? 0 : lines - kMinSaved);
+    const std::size_t wanted = std::min<std::size_t>(max_lines, lines / kMinShrink);
     if (wanted <= tried) break;
     ScalarQuantizer narrow = find_projection(centered, plain, trial, tried + 1, wanted, threads);
     if (!narrow.empty()) return narrow;
