@@ -11,14 +11,18 @@ DIM = 12
 
 
 def points(n, seed=0):
-    return np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float32)
+    return np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float16).astype(np.float32)
 
 
-@pytest.mark.parametrize("codec", ["f32", "sq8"])
+def codec_options(codec):
+    return {"codec": codec, "rerank": "f16" if codec == "f16" else "f32"}
+
+
+@pytest.mark.parametrize("codec", ["f32", "f16", "sq8"])
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.2, 0.9])
 def test_removed_points_are_not_found_and_all_others_are(codec, share):
     data = points(2000)
-    index = wb.HnswIndex.build(data, M=6, ef_construction=50, codec=codec)
+    index = wb.HnswIndex.build(data, M=6, ef_construction=50, **codec_options(codec))
     gone = np.random.default_rng(1).permutation(2000)[: int(share * 2000)]
     index.remove(gone)
     kept = np.setdiff1d(np.arange(2000), gone)
@@ -122,10 +126,10 @@ def test_numbers_are_not_given_twice():
     assert index.ids.tolist() == [13, 14]
 
 
-@pytest.mark.parametrize("codec", ["f32", "sq8"])
+@pytest.mark.parametrize("codec", ["f32", "f16", "sq8"])
 def test_all_points_can_be_removed_and_others_added(codec):
     data = points(1500)
-    index = wb.HnswIndex.build(data, np.arange(1500), M=6, codec=codec)
+    index = wb.HnswIndex.build(data, np.arange(1500), M=6, **codec_options(codec))
     for parts in ([np.arange(1500)], [np.arange(1499), [1499]], np.array_split(np.arange(1500), 7)):
         for part in parts:
             index.remove(part)
@@ -139,7 +143,7 @@ def test_all_points_can_be_removed_and_others_added(codec):
         index.add(data, np.arange(1500))
         assert index.search(data[3], 1).ids.tolist() == [3]
         assert index.validate() == (0, 0, 0)
-    fresh = wb.HnswIndex.build(data, np.arange(1500), M=6, codec=codec)
+    fresh = wb.HnswIndex.build(data, np.arange(1500), M=6, **codec_options(codec))
     assert index.dumps() == fresh.dumps()
 
 
