@@ -25,10 +25,11 @@ double average_mean(const CurIndex::Impl& index) {
   return std::accumulate(index.mean.begin(), index.mean.end(), 0.0) / static_cast<double>(index.size());
 }
 
-std::vector<std::size_t> best_items_proposed(
-    const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
-    std::span<const std::uint8_t> blocked, std::size_t threads, const CurProposer& proposer,
-    const std::function<void(std::size_t, const ScoredList&)>& fn) {
+std::vector<std::size_t> best_items_proposed(const CurIndex::Impl& index,
+                                             std::span<const QueryWeights> weights, std::size_t k,
+                                             std::span<const std::uint8_t> blocked, std::size_t threads,
+                                             const CurProposer& proposer,
+                                             const std::function<void(std::size_t, const ScoredList&)>& fn) {
   const std::size_t n = index.size(), dim = index.features.dim(), depth = std::min(k, n);
   const auto n_blocked = static_cast<std::size_t>(std::count(blocked.begin(), blocked.end(), 1));
   const std::size_t m =

@@ -82,10 +82,11 @@ void best_items_of_many(const CurIndex::Impl& index, std::span<const QueryWeight
                         const std::function<void(std::size_t, const ScoredList&)>& fn);
 
 /// The same from proposals. Returns the queries for which these do not prove what is best.
-std::vector<std::size_t> best_items_proposed(
-    const CurIndex::Impl& index, std::span<const QueryWeights> weights, std::size_t k,
-    std::span<const std::uint8_t> blocked, std::size_t threads, const CurProposer& proposer,
-    const std::function<void(std::size_t, const ScoredList&)>& fn);
+std::vector<std::size_t> best_items_proposed(const CurIndex::Impl& index,
+                                             std::span<const QueryWeights> weights, std::size_t k,
+                                             std::span<const std::uint8_t> blocked, std::size_t threads,
+                                             const CurProposer& proposer,
+                                             const std::function<void(std::size_t, const ScoredList&)>& fn);
 
 /// What item_vectors() subtracts from all means.
 double average_mean(const CurIndex::Impl& index);

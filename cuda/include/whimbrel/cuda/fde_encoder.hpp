@@ -30,10 +30,10 @@ struct FdeDeviceOutput {
 /// 2^-22 more for tokens of float32, and zero for tokens of float16 while partial sums stay below 1 (a half
 /// is a multiple of 2^-24). Tokens of float32 must be below 65504 in magnitude. Tokens are added to a cell in
 /// an order that depends on their numbers alone. Those of float16 are added by the tensor cores too where
-/// k_sim is at most 5, dim at most 128 and d_proj a multiple of 8: again exactly while sums stay below 1, else
-/// with 2^-22 of each coordinate and 2^-23 of the largest partial sum for each 16 tokens; a set with a token
-/// longer than 60000 / sqrt(dim) has 2^-17 of absolute error for each token more. Results do not depend on
-/// what else is encoded.
+/// k_sim is at most 5, dim at most 128 and d_proj a multiple of 8: again exactly while sums stay below 1,
+/// else with 2^-22 of each coordinate and 2^-23 of the largest partial sum for each 16 tokens; a set with a
+/// token longer than 60000 / sqrt(dim) has 2^-17 of absolute error for each token more. Results do not depend
+/// on what else is encoded.
 class FdeEncoder {
  public:
   /// @throws as whimbrel::FdeEncoder; std::length_error if 2^k_sim > 512 or dim > 1024; CudaError
