@@ -13,19 +13,11 @@
 #include "kernels/dispatch.hpp"
 #include "quantize/scalar_quantizer.hpp"
 #include "quantize/subspace.hpp"
-#include "whimbrel/random.hpp"
+#include "random_values.hpp"
 
 using namespace whimbrel;
 
 namespace {
-
-std::vector<float> values(std::size_t n, std::uint64_t seed) {
-  std::vector<float> out(n);
-  for (std::size_t i = 0; i < n; ++i)
-    out[i] =
-        static_cast<float>(random_bits(seed, RandomPurpose::kInsertionOrder, i) >> 40) / 8388608.0f - 1.0f;
-  return out;
-}
 
 /// Rows of codes with a float at their end, and a query; the extremes if `extreme`.
 struct Codes {

@@ -14,19 +14,11 @@
 #include "base/memory.hpp"
 #include "base/query_panels.hpp"
 #include "kernels/dispatch.hpp"
-#include "whimbrel/random.hpp"
+#include "random_values.hpp"
 
 using namespace whimbrel;
 
 namespace {
-
-std::vector<float> values(std::size_t n, std::uint64_t seed) {
-  std::vector<float> out(n);
-  for (std::size_t i = 0; i < n; ++i)
-    out[i] =
-        static_cast<float>(random_bits(seed, RandomPurpose::kInsertionOrder, i) >> 40) / 8388608.0f - 1.0f;
-  return out;
-}
 
 std::vector<std::size_t> dims() {
   std::vector<std::size_t> d(300);

@@ -73,10 +73,13 @@ void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float
                                 " twice");
   if (rows.empty()) return;
   impl_->insert(vectors, how, nullptr, rows);
-  // The vectors are replaced, so this is not interrupted.
+  if (!worth_repairing(impl_->graph, 0)) return;
   ProgressMeter meter({}, 0);
-  if (worth_repairing(impl_->graph, 0))
+  try {
     repair(impl_->graph, resolve_threads(options.threads), impl_->state, meter);
+  } catch (const std::exception&) {
+    // Stopped, or out of memory. The vectors are replaced all the same, and the next change repairs.
+  }
 }
 
 void HnswIndex::compact(const ChangeOptions& options) {

@@ -52,9 +52,12 @@ void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
 
 void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                      std::uint32_t without) const {
-  std::vector<float> own(graph_.vectors.stride());
-  std::copy_n(stored_row(graph_, node, own.data()), own.size(), scratch.query.data());
-  answer(caller_row(graph_, node, own.data()), allowed, scratch, without);
+  float* const stored = scratch.query.data();
+  const float* row = stored_row(graph_, node, stored);
+  if (row != stored) std::copy_n(row, graph_.vectors.stride(), stored);
+  if (graph_.dim_order.empty()) return answer(stored, allowed, scratch, without);
+  scratch.own.resize(graph_.dim);
+  answer(caller_row(graph_, node, scratch.own.data()), allowed, scratch, without);
 }
 
 void Query::answer(const float* query, const RowSet* allowed, SearchScratch& scratch,

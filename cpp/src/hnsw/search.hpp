@@ -209,6 +209,7 @@ struct SearchScratch {
   AlignedArray<float> query;                            // as stored
   std::optional<ScalarQuantizer::Scratch> codes;        // made by the first search on codes
   AlignedArray<float> row;                              // a row in the caller's order
+  std::vector<float> own;                               // the same, of a point that is the query
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
 
