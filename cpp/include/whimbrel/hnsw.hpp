@@ -202,7 +202,7 @@ class WHIMBREL_API HnswIndex {
               const ChangeOptions& options = {});
 
   /// Take back the room of removed points: links to them are replaced, the other rows move up. Searches wait
-  /// for the second part. What is found afterwards may differ.
+  /// for the second part. What is found afterwards may differ. If it is stopped, some links are replaced.
   void compact(const ChangeOptions& options = {});
 
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance

@@ -66,7 +66,7 @@ struct Hooks {
   std::size_t concurrency = 0;
 
   /// Whether to stop. Asked before each piece of work, by all threads that work for the call, which then ends
-  /// with Cancelled: the object that was being changed is as it was.
+  /// with Cancelled: the object that was being changed is as it was, unless the call says what it leaves.
   std::function<bool()> stop;
   /// The same, with DeadlineExceeded.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
