@@ -214,3 +214,45 @@ TEST_CASE("no codes where they cannot work") {
   const auto query = equal.encode_query(infinite, scratch);
   CHECK(std::isfinite(query.scale));
 }
+
+namespace {
+
+/// Rows that vary along 56 of 192 directions, and `n_rare` of them along others, from another center.
+std::vector<float> nearly_flat(std::size_t n_rows, std::size_t n_rare) {
+  constexpr std::size_t kDim = 192, kDirections = 56;
+  const auto directions = values(kDirections * kDim, 21), along = values(n_rows * kDirections, 22);
+  const auto rare = values(n_rare * kDim, 23);
+  auto rows = values(n_rows * kDim, 24);
+  for (std::size_t i = 0; i < n_rows; ++i)
+    for (std::size_t j = 0; j < kDim; ++j) {
+      float& x = rows[i * kDim + j];
+      if (i % (n_rows / std::max<std::size_t>(n_rare, 1)) == 1 && n_rare > 0) {
+        x = 0.5f * rare[i / (n_rows / n_rare) * kDim + j] + static_cast<float>(j % 2);
+        continue;
+      }
+      x *= 0.01f;
+      for (std::size_t a = 0; a < kDirections; ++a)
+        x += along[i * kDirections + a] * directions[a * kDim + j];
+    }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("codes to build on are as narrow as neighborhoods allow, those of rare vectors too") {
+  constexpr std::size_t kRows = 2048, kDim = 192;
+  const auto flat = nearly_flat(kRows, 0);
+  const ScalarQuantizer narrow = fit_narrow_quantizer({flat.data(), kRows, kDim}, 2);
+  CHECK(narrow.stride() == kernels::kCodeLine);
+  CHECK(narrow.columns.size() == kDim * narrow.padded_dim());
+  const ScalarQuantizer again = fit_narrow_quantizer({flat.data(), kRows, kDim}, 1);
+  CHECK(again.columns == narrow.columns);
+  CHECK(again.step == narrow.step);
+
+  // A few that vary in other directions: of them, a projection for the rest leaves little.
+  const auto mixed = nearly_flat(kRows, 32);
+  CHECK(fit_narrow_quantizer({mixed.data(), kRows, kDim}, 2).stride() == 2 * kernels::kCodeLine);
+  const auto full = values(kRows * kDim, 25);
+  CHECK(fit_narrow_quantizer({full.data(), kRows, kDim}, 2).empty());
+  CHECK(fit_narrow_quantizer({full.data(), kRows, 64}, 2).empty());  // one line cannot be less
+}

@@ -104,3 +104,23 @@ def test_another_process_builds_the_same_bytes(run_python):
     base = np.random.default_rng(0).random((1000, 12), dtype=np.float32)
     here = hashlib.sha256(wb.HnswIndex.build(base, order="lid_descending").dumps()).hexdigest()
     assert run_python(program).strip() == here
+
+
+# From 32,768 vectors on, a build looks for a projection of what it measures.
+PROJECTED_BUILD = """
+import hashlib, sys, numpy as np, whimbrel as wb
+rng = np.random.default_rng(0)
+x = rng.standard_normal((32800, 8)) @ rng.standard_normal((8, 144)) + 0.01 * rng.standard_normal((32800, 144))
+x = x.astype(np.float32)
+index = wb.HnswIndex.build(x, M=8, ef_construction=20, threads=int(sys.argv[1]))
+found = index.search(x[:100], k=10, ef_search=64)
+exact = wb.knn(x, x[:100], k=10)
+assert np.mean([len(set(a) & set(b)) for a, b in zip(found.ids, exact.ids)]) > 9.9
+print(hashlib.sha256(index.dumps()).hexdigest())
+"""
+
+
+def test_builds_on_a_projection_do_not_depend_on_threads_or_instruction_set(run_python):
+    isas = wb.available_isas()
+    printed = {isa: run_python(PROJECTED_BUILD, str(i + 1), isa=isa) for i, isa in enumerate(isas)}
+    assert len(set(printed.values())) == 1, printed

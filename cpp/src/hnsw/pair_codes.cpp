@@ -12,7 +12,7 @@
 namespace whimbrel {
 namespace {
 
-constexpr std::size_t kSample = 512;
+constexpr std::size_t kSample = 512, kMinProjected = 32768;
 /// Largest mean squared error of a code, relative to the median squared distance of a sampled point to its
 /// nearest in the sample. Sentence embeddings and images are near 1e-3. Most of the error is across the
 /// distance that is measured.
@@ -40,6 +40,11 @@ class Encoding {
       log_line([] { return "hnsw: codes would blur the neighborhoods, the build measures the vectors"; });
       return codes;
     }
+    // Learning a projection takes as long as linking a few thousand vectors.
+    if (l2_ && graph_.size() >= kMinProjected) {
+      ScalarQuantizer narrow = fit_narrow_quantizer({sample_.data(), n_sampled_, graph_.dim}, threads_);
+      if (!narrow.empty()) quantizer_ = std::move(narrow);
+    }
     codes.rows = BlockRows<std::uint8_t>(quantizer_.stride());
     codes.rows.resize(graph_.size());
     codes.terms.resize(graph_.size());
@@ -53,7 +58,7 @@ class Encoding {
         codes.terms[i] = terms(codes.rows.row(i));
       }
     });
-    codes.code_dim = graph_.dim;
+    codes.code_dim = quantizer_.code_dim;
     return codes;
   }
 
@@ -68,7 +73,7 @@ class Encoding {
   /// whole number. The kernel multiplies f with e + 128, which the sum of f makes up for.
   kernels::CodeTerms terms(const std::uint8_t* code) const {
     std::int32_t sum = 0, squares = 0;
-    for (std::size_t c = 0; c < graph_.dim; ++c) {
+    for (std::size_t c = 0; c < quantizer_.code_dim; ++c) {
       const std::int32_t e = code[c] - 128;
       sum += e;
       squares += e * e;

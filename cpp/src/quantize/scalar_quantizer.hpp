@@ -66,6 +66,10 @@ inline constexpr std::size_t kMaxTraining = 4096;
 /// farthest values out of the range. Empty for squares outside of the range of floats.
 ScalarQuantizer fit_quantizer(MatrixView<const float> sample, bool clip);
 
+/// The same of the narrowest projection, in two thirds of the bytes or fewer, whose squared differences keep
+/// the neighborhoods of the sample; empty if none does.
+ScalarQuantizer fit_narrow_quantizer(MatrixView<const float> sample, std::size_t threads);
+
 /// Learn from a sample of the rows. The same bits for any number of threads and instruction set. Empty where
 /// codes would not do: too many dimensions, squares outside of the range of floats, and, for kAuto,
 /// neighborhoods that a byte per coordinate blurs.

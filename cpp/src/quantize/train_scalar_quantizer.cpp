@@ -53,26 +53,26 @@ bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values, bool 
   return true;
 }
 
-/// How well codes tell the neighbors of sampled points: the share of the kNeighbors nearest in the sample
-/// that are among the first kNeighbors * width by their codes.
+/// How well codes tell the neighbors of some sampled points: the share of the kNeighbors nearest in the
+/// sample that are among the first kNeighbors * width by their codes.
 class Trial {
  public:
-  static constexpr std::size_t kNeighbors = 10, kQueries = 256;
+  static constexpr std::size_t kNeighbors = 10;
   static constexpr float kWidths[] = {1.25f, 1.5f, 2.0f, 2.5f, 3.0f, 4.0f};
   static constexpr std::size_t kTrials = std::size(kWidths);
 
-  Trial(MatrixView<const float> sample, Metric metric, std::size_t threads)
+  Trial(MatrixView<const float> sample, std::vector<std::size_t> queries, Metric metric, std::size_t threads)
       : sample_(sample),
+        queries_(std::move(queries)),
         metric_(metric),
         threads_(threads),
-        n_queries_(std::min(kQueries, sample.rows)),
-        nearest_(n_queries_) {
+        nearest_(queries_.size()) {
     const auto distance = kernels::metric_kernels(kernels::active_table(), metric).canonical;
-    parallel_for(n_queries_, threads, [&](std::size_t q, std::size_t) {
+    parallel_for(queries_.size(), threads, [&](std::size_t q, std::size_t) {
       std::vector<std::pair<float, std::uint32_t>> all;
       for (std::size_t i = 0; i < sample.rows; ++i)
-        if (i != row_of(q))
-          all.emplace_back(distance(sample.row(row_of(q)), sample.row(i), sample.cols),
+        if (i != queries_[q])
+          all.emplace_back(distance(sample.row(queries_[q]), sample.row(i), sample.cols),
                            static_cast<std::uint32_t>(i));
       const std::size_t n = std::min(kNeighbors, all.size());
       std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n), all.end());
@@ -89,18 +89,18 @@ class Trial {
     const auto kernel = kernels::metric_kernels(kernels::active_table(), metric_).code_ids;
     std::vector<std::uint32_t> ids(sample_.rows);
     std::iota(ids.begin(), ids.end(), 0u);
-    std::vector<std::size_t> found(n_queries_ * kTrials);
-    parallel_for(n_queries_, threads_, [&](std::size_t q, std::size_t) {
+    std::vector<std::size_t> found(queries_.size() * kTrials);
+    parallel_for(queries_.size(), threads_, [&](std::size_t q, std::size_t) {
       ScalarQuantizer::Scratch own(quantizer);
       std::vector<float> distances(ids.size());
-      kernel(quantizer.encode_query(sample_.row(row_of(q)), own),
+      kernel(quantizer.encode_query(sample_.row(queries_[q]), own),
              {codes.blocks(), codes.shift(), codes.mask(), codes.stride()}, ids.data(), ids.size(),
              distances.data());
       for (const std::uint32_t node : nearest_[q]) {
         std::size_t rank = 0;
         for (std::size_t i = 0; i < ids.size(); ++i) {
           const bool nearer = i < node ? distances[i] <= distances[node] : distances[i] < distances[node];
-          rank += i != row_of(q) && nearer;
+          rank += i != queries_[q] && nearer;
         }
         for (std::size_t w = 0; w < kTrials; ++w)
           found[q * kTrials + w] += static_cast<float>(rank) < kWidths[w] * kNeighbors;
@@ -108,7 +108,7 @@ class Trial {
     });
     std::vector<double> out(kTrials);
     std::size_t wanted = 0;
-    for (std::size_t q = 0; q < n_queries_; ++q) {
+    for (std::size_t q = 0; q < queries_.size(); ++q) {
       wanted += nearest_[q].size();
       for (std::size_t w = 0; w < kTrials; ++w) out[w] += static_cast<double>(found[q * kTrials + w]);
     }
@@ -117,18 +117,32 @@ class Trial {
   }
 
  private:
-  std::size_t row_of(std::size_t query) const { return query * sample_.rows / n_queries_; }
-
   MatrixView<const float> sample_;
+  std::vector<std::size_t> queries_;  // rows of the sample
   Metric metric_;
-  std::size_t threads_, n_queries_;
+  std::size_t threads_;
   std::vector<std::vector<std::uint32_t>> nearest_;
 };
+
+/// Points of a trial, spread evenly over the sample.
+constexpr std::size_t kTried = 256;
+
+std::vector<std::size_t> evenly_spread(std::size_t n_rows) {
+  std::vector<std::size_t> rows(std::min(kTried, n_rows));
+  for (std::size_t q = 0; q < rows.size(); ++q) rows[q] = q * n_rows / rows.size();
+  return rows;
+}
 
 /// Neighbors in the sample that codes must keep at the second width to be used at all: a whole set is denser
 /// than its sample, and loses several times as many.
 constexpr std::size_t kJudged = 1;
 constexpr double kMinShare = 0.995;
+/// Links are chosen among many more candidates than a search returns, and lead on where one is missing.
+constexpr double kMinShareToLink = 0.99;
+/// Of so many points that a projection leaves most of, their neighbors to keep: a rare kind of vectors may
+/// lie across the directions in which the others vary.
+constexpr std::size_t kOutlying = 64;
+constexpr double kMinShareOutlying = 0.95;
 /// A search measures by the width after the first that keeps so many, for the same reason.
 constexpr double kGoodShare = 0.999;
 /// A projection costs its own products and a wider second measure, and is worth it if it leaves one part in
@@ -143,17 +157,40 @@ float width_for(const std::vector<double>& shares) {
   return Trial::kWidths[std::min(w + 1, Trial::kTrials - 1)];
 }
 
+/// The rows of which a projection leaves most.
+std::vector<std::size_t> outlying(MatrixView<const float> centered, MatrixView<const float> projected) {
+  const auto ip = kernels::active_table().ip.canonical;  // negated
+  std::vector<std::pair<float, std::size_t>> kept(centered.rows);
+  for (std::size_t i = 0; i < centered.rows; ++i) {
+    const float *all = centered.row(i), *part = projected.row(i);
+    kept[i] = {ip(all, all, centered.cols) - ip(part, part, projected.cols), i};
+  }
+  const std::size_t n = std::min(kOutlying, kept.size());
+  std::partial_sort(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(n), kept.end());
+  std::vector<std::size_t> rows(n);
+  for (std::size_t i = 0; i < n; ++i) rows[i] = kept[i].second;
+  return rows;
+}
+
+/// What a projection is looked for on.
+struct Sample {
+  MatrixView<const float> rows, centered;
+  Metric metric;
+  const Trial& trial;
+  std::size_t threads;
+};
+
 /// The narrowest projection that keeps neighborhoods, of min_lines to max_lines lines of codes; empty if none
 /// does. `plain` has the other facts of the data.
-ScalarQuantizer find_projection(MatrixView<const float> centered, const ScalarQuantizer& plain,
-                                const Trial& trial, std::size_t min_lines, std::size_t max_lines,
-                                std::size_t threads) {
+ScalarQuantizer find_projection(const Sample& sample, const ScalarQuantizer& plain, std::size_t min_lines,
+                                std::size_t max_lines, double min_share) {
+  const MatrixView<const float> centered = sample.centered;
   const std::size_t n_columns = max_lines * kernels::kCodeLine, dim = centered.cols;
-  const auto basis = principal_subspace(centered, n_columns, threads);
-  std::vector<float> projected(centered.rows * n_columns);
-  parallel_for(centered.rows, threads, [&](std::size_t i, std::size_t) {
+  const auto basis = principal_subspace(centered, n_columns, sample.threads);
+  std::vector<float> values(centered.rows * n_columns);
+  parallel_for(centered.rows, sample.threads, [&](std::size_t i, std::size_t) {
     kernels::active_table().project(centered.row(i), dim, basis.data(), n_columns,
-                                    projected.data() + i * n_columns);
+                                    values.data() + i * n_columns);
   });
   for (std::size_t n = min_lines; n <= max_lines; ++n) {
     ScalarQuantizer narrow;
@@ -165,12 +202,28 @@ ScalarQuantizer find_projection(MatrixView<const float> centered, const ScalarQu
     for (std::size_t j = 0; j < dim; ++j)
       for (std::size_t c = 0; c < narrow.code_dim; ++c)
         narrow.columns[j * narrow.padded_dim() + c] = basis[j * n_columns + c];
-    if (!fit_range(narrow, {projected.data(), centered.rows, narrow.code_dim, n_columns}, plain.has_tail))
-      continue;
-    const auto shares = trial.shares(narrow);
-    if (shares[kJudged] < kMinShare) continue;
+    const MatrixView<const float> projected{values.data(), centered.rows, narrow.code_dim, n_columns};
+    if (!fit_range(narrow, projected, plain.has_tail)) continue;
+    const auto shares = sample.trial.shares(narrow);
+    if (shares[kJudged] < min_share) continue;
+    const Trial strict(sample.rows, outlying(centered, projected), sample.metric, sample.threads);
+    if (strict.shares(narrow)[kJudged] < kMinShareOutlying) continue;
     narrow.rerank = width_for(shares);
     return narrow;
+  }
+  return {};
+}
+
+/// The same for at most `most` lines. Most data need few directions, and to find many of them takes long.
+ScalarQuantizer find_narrow(const Sample& sample, const ScalarQuantizer& plain, std::size_t most,
+                            double min_share) {
+  std::size_t tried = 0;
+  for (const std::size_t max_lines : {4, 8}) {
+    const std::size_t wanted = std::min<std::size_t>(max_lines, most);
+    if (wanted <= tried) break;
+    ScalarQuantizer narrow = find_projection(sample, plain, tried + 1, wanted, min_share);
+    if (!narrow.empty()) return narrow;
+    tried = wanted;
   }
   return {};
 }
@@ -197,6 +250,19 @@ ScalarQuantizer fit_quantizer(MatrixView<const float> sample, bool clip) {
   return fit_plain(sample, false, clip, values);
 }
 
+ScalarQuantizer fit_narrow_quantizer(MatrixView<const float> sample, std::size_t threads) {
+  if (sample.cols > kMaxProjectedDim) return {};
+  std::vector<float> values;
+  const ScalarQuantizer plain = fit_plain(sample, true, true, values);
+  if (plain.empty()) return {};
+  const Trial trial(sample, evenly_spread(sample.rows), Metric::kL2, threads);
+  ScalarQuantizer narrow =
+      find_narrow({sample, {values.data(), sample.rows, sample.cols}, Metric::kL2, trial, threads}, plain,
+                  plain.code_bytes() / kernels::kCodeLine * 2 / 3, kMinShareToLink);
+  narrow.has_tail = false;
+  return narrow;
+}
+
 ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric metric, Codec codec,
                                        std::size_t threads) {
   if (codec == Codec::kF32 || sample.rows == 0 || round_up(sample.cols, 64) > kernels::kMaxCodeBytes)
@@ -205,25 +271,16 @@ ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric me
   const bool l2 = metric == Metric::kL2;
   ScalarQuantizer plain = fit_plain(sample, l2, l2, values);
   if (plain.empty()) return {};
-  const MatrixView<const float> centered{values.data(), sample.rows, sample.cols};
-  const Trial trial(sample, metric, threads);
+  const Trial trial(sample, evenly_spread(sample.rows), metric, threads);
   const auto shares = trial.shares(plain);
   plain.rerank = width_for(shares);
   if (codec == Codec::kSq8) return plain;
   if (shares[kJudged] < kMinShare) return {};
-
-  const std::size_t lines = plain.stride() / kernels::kCodeLine;
   if (sample.cols > kMaxProjectedDim) return plain;
-  // Most data need few directions, and to find many of them takes long.
-  std::size_t tried = 0;
-  for (const std::size_t max_lines : {4, 8}) {
-    const std::size_t wanted = std::min<std::size_t>(max_lines, lines / kMinShrink);
-    if (wanted <= tried) break;
-    ScalarQuantizer narrow = find_projection(centered, plain, trial, tried + 1, wanted, threads);
-    if (!narrow.empty()) return narrow;
-    tried = wanted;
-  }
-  return plain;
+  ScalarQuantizer narrow =
+      find_narrow({sample, {values.data(), sample.rows, sample.cols}, metric, trial, threads}, plain,
+                  plain.stride() / kernels::kCodeLine / kMinShrink, kMinShare);
+  return narrow.empty() ? plain : narrow;
 }
 
 }  // namespace whimbrel
