@@ -92,9 +92,8 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
   constexpr std::size_t kMinWidth = 16;
   const auto wanted = static_cast<std::size_t>(
       std::ceil(static_cast<double>(k_) * static_cast<double>(graph_.quantizer.rerank)));
-  const std::size_t width = std::max(kMinWidth, std::min(wanted, ef_));
-  fill_pool(graph_, traversal_points(graph_), query, std::max(ef_, std::min(width, graph_.live.count())), k_,
-            allowed, scratch, without);
+  const std::size_t width = std::min(std::max(kMinWidth, wanted), ef_);
+  fill_pool(graph_, traversal_points(graph_), query, ef_, k_, allowed, scratch, without);
   const std::size_t n = std::min(width, pool.size());
   for (std::size_t i = 0; i < std::min(kRowsAhead, n); ++i) prefetch_row(graph_, pool[i].node());
   scratch.counts.distances += n;
