@@ -46,10 +46,15 @@ FileMap::~FileMap() {
   if (mapped_ != nullptr) ::munmap(mapped_, size_);
 }
 
+void FileMap::drop_pages() const noexcept {
+  if (mapped_ != nullptr) ::madvise(mapped_, size_, MADV_DONTNEED);
+}
+
 #else
 
 FileMap::FileMap(const std::string& path) { fail(path, ENOSYS); }
 FileMap::~FileMap() = default;
+void FileMap::drop_pages() const noexcept {}
 
 #endif
 

@@ -22,6 +22,8 @@ class FileMap {
   const std::byte* data() const noexcept { return static_cast<const std::byte*>(data_); }
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> bytes() const noexcept { return {data(), size_}; }
+  /// Give back the pages that were looked at: they come again when they are needed.
+  void drop_pages() const noexcept;
 
  private:
   const void* data_ = nullptr;

@@ -138,6 +138,23 @@ wb_status wb_hnsw_load(const char* path, wb_hnsw** index) {
   });
 }
 
+wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const std::string name(&required("path", path));
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(name, {.mmap = true, .verify = verify != 0})};
+  });
+}
+
+wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const auto* first = static_cast<const std::byte*>(bytes);
+    required_array("bytes", first, size);
+    *index = new wb_hnsw{whimbrel::HnswIndex::view({first, size}, {.verify = verify != 0})};
+  });
+}
+
 wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context) {
   return guarded([&] { required("index", index).index.save(read_sink(write, context)); });
 }

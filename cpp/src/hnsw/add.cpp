@@ -59,7 +59,7 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
-    std::vector<float> scratch(graph.vectors.stride());
+    std::vector<float> scratch(graph.padded_dim());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
       put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
@@ -103,6 +103,7 @@ void HnswIndex::Impl::add(MatrixView<const float> vectors, const AddOptions& opt
                           const LevelLinker* link) {
   check_rows(vectors, options);
   const auto lock = mutex.write();
+  check_changeable();
   ids.check(vectors.rows, options.ids);
   insert(vectors, options, link, {});
 }

@@ -13,6 +13,7 @@
 #include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
+#include "hnsw/mapped_file.hpp"
 #include "hnsw/search.hpp"
 #include "whimbrel/hnsw.hpp"
 
@@ -34,7 +35,13 @@ struct HnswIndex::Impl {
   bool has_vectors() const {
     return (graph.in_halves() ? graph.halves.size() : graph.vectors.size()) == graph.size();
   }
-  static HnswIndex load(const ByteSource& source, bool with_vectors);
+  /// `file`: null, or that of the source, where rows stay.
+  static HnswIndex load(const ByteSource& source, bool with_vectors, const LoadOptions& options = {},
+                        std::unique_ptr<MappedFile> file = nullptr);
+  static HnswIndex load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options);
+
+  /// For every change of rows or links, after the lock. @throws std::invalid_argument
+  void check_changeable() const;
 
   /// Checks that need no lock. @throws std::invalid_argument
   void check_rows(MatrixView<const float> vectors, const AddOptions& options) const;
@@ -54,6 +61,7 @@ struct HnswIndex::Impl {
     return state.read();
   }
 
+  std::unique_ptr<MappedFile> file;  // of rows that are in a file
   Graph graph;
   IdMap ids;
   std::vector<TunedEf> tuned;  // distinct in (recall, k)

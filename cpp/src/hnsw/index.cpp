@@ -91,7 +91,7 @@ void HnswIndex::set_ef_search(std::uint32_t ef_search) {
 void HnswIndex::get_vectors(std::span<const std::int64_t> ids, float* out) const {
   const auto lock = impl_->read();
   const auto rows = impl_->rows_of(ids);
-  std::vector<float> scratch(impl_->graph.vectors.stride());
+  std::vector<float> scratch(impl_->graph.padded_dim());
   for (std::size_t i = 0; i < rows.size(); ++i)
     std::copy_n(caller_row(impl_->graph, rows[i], scratch.data()), impl_->graph.dim,
                 out + i * impl_->graph.dim);
@@ -121,9 +121,9 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.halves.bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
-         g.quantizer.bytes() + g.codes.bytes() + g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() +
-         g.upper_links.bytes() + g.live.bytes() + impl_->ids.bytes();
+  return g.vectors.own_bytes() + g.halves.own_bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
+         g.quantizer.bytes() + g.codes.own_bytes() + g.links0.bytes() + g.level.bytes() +
+         g.upper_begin.bytes() + g.upper_links.bytes() + g.live.bytes() + impl_->ids.bytes();
 }
 
 }  // namespace whimbrel

@@ -1,6 +1,7 @@
 #include "hnsw/query.hpp"
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "hnsw/filtered_search.hpp"
@@ -54,7 +55,7 @@ void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& s
                      std::uint32_t without) const {
   float* const stored = scratch.query.data();
   const float* row = stored_row(graph_, node, stored);
-  if (row != stored) std::copy_n(row, graph_.vectors.stride(), stored);
+  if (row != stored) std::fill(std::copy_n(row, graph_.dim, stored), stored + graph_.padded_dim(), 0.0f);
   if (graph_.dim_order.empty()) return answer(stored, allowed, scratch, without);
   scratch.own.resize(graph_.dim);
   answer(caller_row(graph_, node, scratch.own.data()), allowed, scratch, without);
@@ -103,7 +104,9 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
 
 std::pair<float, std::int64_t> Query::measure(const float* query, std::uint32_t node,
                                               SearchScratch& scratch) const {
-  return {kernel_(query, caller_row(graph_, node, scratch.row.data()), graph_.dim), index_.ids.id(node)};
+  const float distance = kernel_(query, caller_row(graph_, node, scratch.row.data()), graph_.dim);
+  // NaN has no place in an order. Overflow can give it, and rows that somebody else may have damaged.
+  return {std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance, index_.ids.id(node)};
 }
 
 /// Fast arithmetic chose; canonical arithmetic is returned.

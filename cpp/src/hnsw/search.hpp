@@ -216,8 +216,8 @@ struct SearchScratch {
   explicit SearchScratch(const Graph& graph)
       : nodes(kExpanded * graph.links0.stride()),
         distances(kExpanded * graph.links0.stride()),
-        query(graph.vectors.stride()),
-        row(graph.vectors.stride()) {}
+        query(graph.padded_dim()),
+        row(graph.padded_dim()) {}
 };
 
 /// Searches one frozen graph; P says what its points are and what they are compared with.

@@ -178,7 +178,16 @@ void check_codes(const Graph& g) {
   }
 }
 
-void read_codec(ContainerReader& reader, Graph& g) {
+/// The rows of a section, read into memory or left in the file.
+template <class T>
+void load_rows(ContainerReader& reader, Tag tag, std::size_t n, MappedFile* file, BlockRows<T>& rows) {
+  if (file != nullptr)
+    rows = file->take<T>(reader, tag, n, rows.stride());
+  else
+    read_rows(reader, tag, n, rows);
+}
+
+void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!reader.has(kCodec)) return;
   CodecParams p;
   reader.open(kCodec, sizeof p);
@@ -220,9 +229,8 @@ void read_codec(ContainerReader& reader, Graph& g) {
       damaged("finite values of a codec");
   });
   BlockRows<std::uint8_t> codes(q.stride());
-  read_rows(reader, kCodes, g.size(), codes);
+  load_rows(reader, kCodes, g.size(), file, codes);
   g.codes = std::move(codes);
-  check_codes(g);
 }
 
 /// A list is distinct nodes of the level, then kNoNode up to the end.
@@ -238,16 +246,8 @@ void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
   }
 }
 
-void check_graph(const Graph& graph) {
-  if (graph.size() == 0) {
-    if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
-    return;
-  }
-  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level)
-    damaged("an entry point on the top level");
-  for (std::uint32_t node = 0; node < graph.size(); ++node) {
-    if (graph.level[node] > graph.max_level) damaged("no level above the top");
-    for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
+void check_vectors(const Graph& graph) {
+  for (std::size_t node = 0; node < graph.size(); ++node) {
     const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
     for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
       if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
@@ -259,10 +259,24 @@ void check_graph(const Graph& graph) {
   }
 }
 
+void check_graph(const Graph& graph) {
+  if (graph.size() == 0) {
+    if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
+    return;
+  }
+  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level)
+    damaged("an entry point on the top level");
+  for (std::uint32_t node = 0; node < graph.size(); ++node) {
+    if (graph.level[node] > graph.max_level) damaged("no level above the top");
+    for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
+  }
+}
+
 }  // namespace
 
 void HnswIndex::save(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
+  if (impl_->file) impl_->file->verify();  // a copy of damaged rows would have a checksum that fits
   const Graph& g = impl_->graph;
   const HnswParams p = params();
   const Params fixed{g.dim,
@@ -316,7 +330,8 @@ void HnswIndex::save(const std::string& path) const {
   write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
 }
 
-HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
+HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, const LoadOptions& options,
+                                std::unique_ptr<MappedFile> file) {
   ContainerReader reader(source, kKind);
   Params p;
   reader.open(kParams, sizeof p);
@@ -347,9 +362,9 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
   g.entry = p.entry;
   g.max_level = p.max_level;
   if (g.in_halves())
-    read_rows(reader, kVectors, p.size, g.halves);
+    load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
-    read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
+    load_rows(reader, kVectors, with_vectors ? p.size : 0, file.get(), g.vectors);
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);
@@ -373,16 +388,36 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
     }
   }
   read_ids(reader, p.explicit_ids, p.size, impl->ids);
-  read_codec(reader, g);
+  read_codec(reader, g, file.get());
   read_tuned(reader, impl->tuned);
   reader.finish();
+  if (file && options.verify) file->verify();
+  if (!file || options.verify) {
+    check_vectors(g);
+    check_codes(g);
+  }
   find_live(*impl);
+  if (file) file->drop_pages();
+  impl->file = std::move(file);
   return HnswIndex(std::move(impl));
+}
+
+HnswIndex HnswIndex::Impl::load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options) {
+  auto file = std::make_unique<MappedFile>(std::move(map));
+  const ByteSource source = file->source();
+  return load(source, true, options, std::move(file));
 }
 
 HnswIndex HnswIndex::load(const ByteSource& source) { return Impl::load(source, true); }
 
-HnswIndex HnswIndex::load(const std::string& path) {
+HnswIndex HnswIndex::view(std::span<const std::byte> bytes, const LoadOptions& options) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kCacheLine != 0)
+    throw std::invalid_argument("bytes: expected an address that is a multiple of 64");
+  return Impl::load_map(std::make_shared<const FileMap>(bytes), options);
+}
+
+HnswIndex HnswIndex::load(const std::string& path, const LoadOptions& options) {
+  if (options.mmap) return Impl::load_map(std::make_shared<const FileMap>(path), options);
   std::unique_ptr<HnswIndex> index;
   read_file(path, [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source)); });
   return std::move(*index);
