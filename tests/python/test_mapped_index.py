@@ -109,7 +109,7 @@ def test_files_that_are_not_whole_are_refused(path, tmp_path, verify):
     whole = path.read_bytes()
     for data in [*(whole[: i * len(whole) // 50] for i in range(50)), whole[:-1], whole + b"\0" * 64]:
         (tmp_path / "b").write_bytes(data)
-        with pytest.raises(wb.FormatError, match="^file: "):
+        with pytest.raises(wb.FormatError, match=r"^file: "):
             wb.HnswIndex.load(tmp_path / "b", mmap=True, verify=verify)
 
 

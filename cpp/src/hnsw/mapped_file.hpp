@@ -14,7 +14,9 @@ namespace whimbrel {
 
 class MappedFile {
  public:
-  explicit MappedFile(std::shared_ptr<const FileMap> map) noexcept : map_(std::move(map)) {}
+  explicit MappedFile(std::shared_ptr<const FileMap> map) noexcept : map_(std::move(map)) {
+    map_->expect_random_use();
+  }
 
   /// The file from its beginning, without what take() took. This must outlive it.
   ByteSource source();
@@ -31,10 +33,16 @@ class MappedFile {
   void drop_pages() const noexcept { map_->drop_pages(); }
 
  private:
+  static constexpr std::size_t kMinWindow = std::size_t{16} << 10, kMaxWindow = std::size_t{4} << 20;
+
+  void fetch(std::size_t size);
   const std::byte* pass(ContainerReader& reader, Tag tag, std::size_t bytes);
 
   std::shared_ptr<const FileMap> map_;
   std::size_t at_ = 0;
+  // What was asked of the system ahead of at_ ends there; the next time it is so many bytes, more each time
+  // until rows are taken.
+  std::size_t fetched_ = 0, window_ = kMinWindow;
   std::vector<SectionRow> taken_;
 };
 
