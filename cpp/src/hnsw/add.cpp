@@ -34,14 +34,18 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
 }
 
 /// Room for rows [first, n): vectors stored, levels drawn, lists empty.
-void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, std::size_t threads,
-                 SliceMutex& state, std::uint64_t& version) {
+void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors, bool copy,
+                 std::size_t threads, SliceMutex& state, std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
   state.change([&] {
     version = next_version();
-    if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
+    if (first == 0 && copy && graph.params.codec == Codec::kF32)
+      graph.dim_order = choose_dim_order(graph, vectors);
     graph.n_hidden += vectors.rows;
-    resize_rows(graph, n);
+    if (copy)
+      resize_rows(graph, n);
+    else
+      borrow_rows(graph, vectors);
     graph.links0.resize(n);
     graph.upper_begin.resize(n);
     graph.level.resize(n);
@@ -61,7 +65,7 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
     std::vector<float> scratch(graph.padded_dim());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
-      put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
+      if (copy) put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
   });
@@ -76,6 +80,7 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_h
   graph.codes.resize(std::min(n, graph.codes.size()));
   graph.n_hidden = n_hidden;
   if (n == 0) graph.dim_order.clear();
+  if (n == 0 && graph.callers_rows) give_rows_back(graph);
 }
 
 /// Whether one of a few vectors has mostly removed rows around it: what is linked to them has to be linked
@@ -104,6 +109,9 @@ void HnswIndex::Impl::add(MatrixView<const float> vectors, const AddOptions& opt
   check_rows(vectors, options);
   const auto lock = mutex.write();
   check_changeable();
+  if (!options.copy && graph.size() > 0)
+    throw std::invalid_argument("copy: expected an empty index to be built over vectors, got one of " +
+                                std::to_string(graph.size()) + " rows");
   ids.check(vectors.rows, options.ids);
   insert(vectors, options, link, {});
 }
@@ -113,6 +121,7 @@ void HnswIndex::Impl::check_rows(MatrixView<const float> vectors, const AddOptio
   check_finite("vectors", vectors, resolve_threads(options.threads));
   check_order(options.order, vectors.rows);
   if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors);
+  if (!options.copy) check_borrowable(graph, vectors);
 }
 
 void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& options,
@@ -147,7 +156,7 @@ void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& 
       std::swap(graph.live, live);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
-    append_rows(graph, first, vectors, threads, state, version);
+    append_rows(graph, first, vectors, options.copy, threads, state, version);
     LearnedCodes learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
       bulk_link(graph, vectors, options.order, threads, *link, state, meter);

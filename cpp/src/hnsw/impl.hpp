@@ -19,6 +19,8 @@
 
 namespace whimbrel {
 
+/// The most links of a node on the upper levels.
+inline constexpr std::uint32_t kMaxM = 512;
 /// The widest beam.
 inline constexpr std::uint32_t kMaxEf = 1000000;
 /// Results of tuning that an index keeps.
