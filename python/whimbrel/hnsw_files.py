@@ -100,7 +100,7 @@ class HnswFiles(SavedIndex[CoreIndex]):
 
         Levels, links, labels (as ids) and deleted marks are taken over, so that searches find what hnswlib
         finds; `compact` takes the room of deleted elements back. A link of an element to itself, or twice to
-        the same, is left out.
+        the same, is left out. Distances of "ip" are those of hnswlib less 1.
 
         Parameters
         ----------

@@ -74,7 +74,7 @@ def test_the_array_lives_as_long_as_the_index(rows):
         np.broadcast_to(np.zeros(3, np.float32), (4, 3)),
         np.zeros(4, np.float32),
         np.zeros((4, 0), np.float32),
-        np.frombuffer(bytes(49)[1:], np.float32).reshape(4, 3),
+        np.zeros(49, np.uint8)[1:].view(np.float32).reshape(4, 3),
         [[0.0, 1.0]],
     ],
     ids=[

@@ -170,7 +170,8 @@ class Import {
   void check_row(const float* row, std::size_t i) const {
     if (!std::all_of(row, row + impl_->graph.dim, [](float x) { return std::isfinite(x); }))
       refuse("finite vectors, got another one in element " + std::to_string(i));
-    if (impl_->graph.params.metric == Metric::kCosine && !is_normalized(row, impl_->graph.dim))
+    constexpr double kSlack = 2e-3;  // rows that were float16 once
+    if (impl_->graph.params.metric == Metric::kCosine && !is_normalized(row, impl_->graph.dim, kSlack))
       refuse("vectors of length 1 for cosine, got another one in element " + std::to_string(i));
   }
 

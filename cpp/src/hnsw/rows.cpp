@@ -93,19 +93,19 @@ void give_rows_back(Graph& graph) {
   graph.callers_rows = false;
 }
 
-bool is_normalized(const float* row, std::size_t dim) {
-  constexpr double kSlack = 1e-4;
+bool is_normalized(const float* row, std::size_t dim, double slack) {
   double square = 0;
   for (std::size_t j = 0; j < dim; ++j) square += static_cast<double>(row[j]) * row[j];
-  return square == 0 || std::abs(square - 1) < kSlack;
+  return square == 0 || std::abs(square - 1) < slack;
 }
 
 void check_borrowable(const Graph& graph, MatrixView<const float> vectors) {
   if (graph.in_halves())
     throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors, got f16");
   if (graph.params.metric != Metric::kCosine) return;
+  constexpr double kSlack = 1e-4;
   for (std::size_t i = 0; i < vectors.rows; ++i)
-    if (!is_normalized(vectors.row(i), graph.dim))
+    if (!is_normalized(vectors.row(i), graph.dim, kSlack))
       throw std::invalid_argument(
           "vectors: expected rows of length 1 for cosine without a copy, got another one in row " +
           std::to_string(i));
