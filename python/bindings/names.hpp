@@ -33,6 +33,8 @@ inline const char* metric_name(Metric metric) {
       return "ip";
     case Metric::kCosine:
       return "cosine";
+    case Metric::kUser:
+      break;
   }
   throw std::invalid_argument("metric: expected a Metric");
 }

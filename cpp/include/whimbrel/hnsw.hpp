@@ -21,6 +21,7 @@
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
+#include "whimbrel/user_distance.hpp"
 
 namespace whimbrel {
 
@@ -45,6 +46,8 @@ struct HnswParams {
   Codec codec = Codec::kF32;
   /// kF16 needs another codec than kF32; kF16 as codec needs it.
   Rerank rerank = Rerank::kF32;
+  /// What Metric::kUser measures. Its codec is kF32, and it cannot be had with bulk_build.
+  UserDistance distance = {};
 };
 
 struct AddOptions {
@@ -260,8 +263,10 @@ class WHIMBREL_API HnswIndex {
   void save(const std::string& path) const;
   void save(const ByteSink& sink) const;
   /// @throws FormatError for anything that is not a whole, undamaged index of a known version
-  static HnswIndex load(const std::string& path);
-  static HnswIndex load(const ByteSource& source);
+  /// @throws std::invalid_argument unless `distance` is the one of the index by name, none without
+  /// Metric::kUser
+  static HnswIndex load(const std::string& path, const UserDistance& distance = {});
+  static HnswIndex load(const ByteSource& source, const UserDistance& distance = {});
 
   struct Impl;
   const Impl& impl() const noexcept { return *impl_; }

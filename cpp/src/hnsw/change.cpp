@@ -77,8 +77,9 @@ void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float
   ProgressMeter meter({}, 0);
   try {
     repair(impl_->graph, resolve_threads(options.threads), impl_->state, meter);
-  } catch (const std::exception&) {
-    // Stopped, or out of memory. The vectors are replaced all the same, and the next change repairs.
+  } catch (...) {
+    // Stopped, out of memory, or not measured. The vectors are replaced all the same, and the next change
+    // repairs.
   }
 }
 

@@ -52,6 +52,9 @@ struct Graph {
 
   bool in_halves() const noexcept { return params.rerank == Rerank::kF16; }
 
+  /// What a search measures on its way is what it returns.
+  bool measured_once() const noexcept { return params.metric == Metric::kUser; }
+
   /// Removed. For the writer.
   bool gone(std::uint32_t node) const noexcept { return node < n_linked && !live.contains(node); }
 

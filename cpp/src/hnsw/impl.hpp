@@ -20,6 +20,8 @@ namespace whimbrel {
 
 /// The widest beam.
 inline constexpr std::uint32_t kMaxEf = 1000000;
+/// Bytes of the name of a user's distance.
+inline constexpr std::size_t kMaxDistanceName = 255;
 /// Results of tuning that an index keeps.
 inline constexpr std::size_t kMaxTuned = 256;
 
@@ -34,7 +36,7 @@ struct HnswIndex::Impl {
   bool has_vectors() const {
     return (graph.in_halves() ? graph.halves.size() : graph.vectors.size()) == graph.size();
   }
-  static HnswIndex load(const ByteSource& source, bool with_vectors);
+  static HnswIndex load(const ByteSource& source, bool with_vectors, const UserDistance& distance = {});
 
   /// Checks that need no lock. @throws std::invalid_argument
   void check_rows(MatrixView<const float> vectors, const AddOptions& options) const;

@@ -20,6 +20,19 @@ void check_range(const char* name, T got, T low, T high) {
                                 std::to_string(high) + ", got " + std::to_string(got));
 }
 
+void check_distance(const HnswParams& p) {
+  const UserDistance& d = p.distance;
+  if (p.metric != Metric::kUser) {
+    if (d.measure || !d.name.empty())
+      throw std::invalid_argument("distance: expected none with this metric, got '" + d.name + "'");
+    return;
+  }
+  if (!d.measure) throw std::invalid_argument("distance: expected a function, got none");
+  check_range<std::size_t>("bytes of the distance's name", d.name.size(), 1, kMaxDistanceName);
+  if (p.codec != Codec::kF32)
+    throw std::invalid_argument("codec: expected f32 with a distance of the user's");
+}
+
 }  // namespace
 
 std::uint64_t next_version() noexcept {
@@ -35,8 +48,10 @@ void check_params(std::size_t dim, const HnswParams& p) {
   if (!(p.batch_growth >= 1) || std::isinf(p.batch_growth))
     throw std::invalid_argument("batch_growth: expected a finite number, at least 1, got " +
                                 std::to_string(p.batch_growth));
-  if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine)
-    throw std::invalid_argument("metric: expected l2, ip or cosine");
+  if (p.metric != Metric::kL2 && p.metric != Metric::kIp && p.metric != Metric::kCosine &&
+      p.metric != Metric::kUser)
+    throw std::invalid_argument("metric: expected l2, ip, cosine or the user's");
+  check_distance(p);
   if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto && p.codec != Codec::kF16)
     throw std::invalid_argument("codec: expected f32, f16, sq8 or auto");
   if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16)
@@ -66,6 +81,8 @@ HnswIndex HnswIndex::build(MatrixView<const float> vectors, const HnswParams& pa
 HnswIndex HnswIndex::bulk_build(MatrixView<const float> vectors, const HnswParams& params,
                                 const AddOptions& options, const LevelLinker& link) {
   HnswIndex index(vectors.cols, params);
+  if (params.metric == Metric::kUser)
+    throw std::invalid_argument("metric: expected l2, ip or cosine to link levels, got the user's");
   index.impl_->add(vectors, options, &link);
   return index;
 }

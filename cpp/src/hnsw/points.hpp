@@ -86,9 +86,33 @@ struct RowPoints {
 using VectorPoints = RowPoints<float>;
 using HalfPoints = RowPoints<kernels::Half>;
 
+/// The stored vectors, measured by the caller's function: the one form whose distances may throw.
+struct UserPoints {
+  using Query = const float*;
+  struct Scratch {
+    explicit Scratch(const UserPoints&) {}
+  };
+
+  const Graph* graph;
+
+  Query query(std::uint32_t node, Scratch&) const noexcept { return graph->vectors.row(node); }
+  /// @throws std::invalid_argument for NaN, and whatever the function throws
+  void distances(Query query, const std::uint32_t* nodes, std::size_t n, float* out) const;
+  std::size_t distances_below(Query query, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const {
+    distances(query, nodes, n, out);
+    return compact_below(nodes, n, bound, out);
+  }
+};
+
+/// Whether products in tiles find near points of a kind; otherwise only their distances do.
+template <class P>
+inline constexpr bool kHasTiles = requires(const P& points, float* out) { points.tile_row(0u, out); };
+
 /// fn(points) for the form in which an index keeps its vectors.
 template <class Fn>
 auto with_row_points(const Graph& graph, const Fn& fn) {
+  if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});
   return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
 }
 

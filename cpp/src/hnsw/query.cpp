@@ -101,40 +101,64 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
   return n;
 }
 
-std::pair<float, std::int64_t> Query::measure(const float* query, std::uint32_t node,
-                                              SearchScratch& scratch) const {
-  return {kernel_(query, caller_row(graph_, node, scratch.row.data()), graph_.dim), index_.ids.id(node)};
+void Query::measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
+                    float* out) const {
+  if (graph_.measured_once())
+    return with_row_points(graph_, [&](const auto& points) {
+      points.distances(scratch.query.data(), nodes.data(), nodes.size(), out);
+    });
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (i + kRowsAhead < nodes.size()) prefetch_row(graph_, nodes[i + kRowsAhead]);
+    out[i] = kernel_(query, caller_row(graph_, nodes[i], scratch.row.data()), graph_.dim);
+  }
 }
 
 /// Fast arithmetic chose; canonical arithmetic is returned.
 void Query::rank(const float* query, std::size_t n, SearchScratch& scratch) const {
   const Pool& pool = scratch.pool;
   auto& best = scratch.results;
-  best.resize(n);
+  auto& nodes = scratch.wide_nodes;
+  auto& distances = scratch.wide_distances;
+  nodes.clear();
+  distances.clear();
   for (std::size_t i = 0; i < n; ++i) {
-    if (i + kRowsAhead < n) prefetch_row(graph_, pool[i + kRowsAhead].node());
-    best[i] = measure(query, pool[i].node(), scratch);
+    nodes.push_back(pool[i].node());
+    distances.push_back(pool[i].distance());
   }
+  if (!graph_.measured_once()) measure(query, nodes, scratch, distances.data());
+  for (std::size_t i = 0; i < n; ++i) best.emplace_back(distances[i], index_.ids.id(nodes[i]));
   std::sort(best.begin(), best.end());
 }
 
 /// All rows of the set in canonical arithmetic; the best k are kept as a heap, the worst on top.
 void Query::scan(const float* query, const RowSet& rows, SearchScratch& scratch) const {
-  constexpr std::size_t kRowsPerCheck = 1024;
+  constexpr std::size_t kGroup = 256;
   auto& best = scratch.results;
-  std::size_t n = 0;
-  rows.for_each([&](std::uint32_t node) {
-    if (++n % kRowsPerCheck == 0) check_stop();
-    const auto candidate = measure(query, node, scratch);
-    if (best.size() == k_) {
-      if (!(candidate < best.front())) return;
-      std::pop_heap(best.begin(), best.end());
-      best.pop_back();
+  auto& nodes = scratch.wide_nodes;
+  auto& distances = scratch.wide_distances;
+  nodes.clear();
+  distances.resize(kGroup);
+  const auto take = [&] {
+    check_stop();
+    measure(query, nodes, scratch, distances.data());
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const std::pair candidate(distances[i], index_.ids.id(nodes[i]));
+      if (best.size() == k_) {
+        if (!(candidate < best.front())) continue;
+        std::pop_heap(best.begin(), best.end());
+        best.pop_back();
+      }
+      best.push_back(candidate);
+      std::push_heap(best.begin(), best.end());
     }
-    best.push_back(candidate);
-    std::push_heap(best.begin(), best.end());
+    scratch.counts.distances += nodes.size();
+    nodes.clear();
+  };
+  rows.for_each([&](std::uint32_t node) {
+    nodes.push_back(node);
+    if (nodes.size() == kGroup) take();
   });
-  scratch.counts.distances += n;
+  take();
   std::sort_heap(best.begin(), best.end());
 }
 

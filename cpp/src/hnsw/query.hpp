@@ -51,8 +51,9 @@ class Query {
   /// `query`: in the caller's order, normalized for cosine; the stored form is in the scratch.
   void answer(const float* query, const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
   std::size_t find_candidates(const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
-  std::pair<float, std::int64_t> measure(const float* query, std::uint32_t node,
-                                         SearchScratch& scratch) const;
+  /// Distances that are returned, but for distance_shift.
+  void measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
+               float* out) const;
   void rank(const float* query, std::size_t n, SearchScratch& scratch) const;
   void scan(const float* query, const RowSet& rows, SearchScratch& scratch) const;
 

@@ -140,7 +140,7 @@ class Repair {
 
   void find_links(std::uint32_t node, Worker& worker, List& list) {
     GraphSearch search(graph_, points_, worker.search);
-    const float* query = points_.query(node, worker.query);
+    typename P::Query query = points_.query(node, worker.query);
     Pool& pool = worker.search.pool;
     search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, pool);
     worker.candidates.clear();

@@ -14,10 +14,10 @@ namespace whimbrel {
 namespace {
 
 constexpr Tag kKind = make_tag("HNSW");
-constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
-              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
-              kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"), kCodecValues = make_tag("CODV"),
-              kCodes = make_tag("CODE"), kTuned = make_tag("TUNE");
+constexpr Tag kParams = make_tag("PARM"), kName = make_tag("NAME"), kVectors = make_tag("VECS"),
+              kLevels = make_tag("LEVL"), kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"),
+              kIds = make_tag("IDS "), kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"),
+              kCodecValues = make_tag("CODV"), kCodes = make_tag("CODE"), kTuned = make_tag("TUNE");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -152,6 +152,20 @@ void find_live(HnswIndex::Impl& index) {
   g.n_hidden = static_cast<std::size_t>(std::count(hidden.begin(), hidden.end(), true));
 }
 
+/// The name of the distance, which has to be that of `given`: nobody else knows what it means.
+UserDistance read_distance(ContainerReader& reader, const UserDistance& given) {
+  const std::uint64_t length = reader.has(kName) ? reader.length(kName) : 0;
+  if (length == 0 || length > kMaxDistanceName) damaged("the name of a distance");
+  std::string name(length, ' ');
+  reader.open(kName, length);
+  reader.read(name.data(), length);
+  reader.close();
+  if (!given.measure || given.name != name)
+    throw std::invalid_argument("distance: expected '" + name + "', which the index was built with, got " +
+                                (given.measure ? "'" + given.name + "'" : "none"));
+  return given;
+}
+
 void read_tuned(ContainerReader& reader, std::vector<TunedEf>& tuned) {
   if (!reader.has(kTuned)) return;
   const std::uint64_t length = reader.length(kTuned);
@@ -180,6 +194,7 @@ void check_codes(const Graph& g) {
 
 void read_codec(ContainerReader& reader, Graph& g) {
   if (!reader.has(kCodec)) return;
+  if (g.params.metric == Metric::kUser) damaged("no codec beside a user's distance");
   CodecParams p;
   reader.open(kCodec, sizeof p);
   reader.read(&p, sizeof p);
@@ -283,11 +298,14 @@ void HnswIndex::save(const ByteSink& sink) const {
                      : g.in_halves()       ? kHalves
                                            : kFloats};
   std::vector<SectionToWrite> sections{
-      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }},
-      g.in_halves() ? rows_section(kVectors, g.halves) : rows_section(kVectors, g.vectors),
-      rows_section(kLevels, g.level),
-      rows_section(kLinks, g.links0),
-      rows_section(kUpper, g.upper_links)};
+      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }}};
+  if (p.metric == Metric::kUser)  // optional, since a reader that does not know it does not know the metric
+    sections.push_back({kName, true, p.distance.name.size(),
+                        [&p](const ByteSink& out) { out(p.distance.name.data(), p.distance.name.size()); }});
+  sections.push_back(g.in_halves() ? rows_section(kVectors, g.halves) : rows_section(kVectors, g.vectors));
+  sections.push_back(rows_section(kLevels, g.level));
+  sections.push_back(rows_section(kLinks, g.links0));
+  sections.push_back(rows_section(kUpper, g.upper_links));
   if (!g.dim_order.empty())
     sections.push_back(
         {kDimOrder, false, g.dim_order.size() * sizeof(std::uint32_t),
@@ -316,7 +334,7 @@ void HnswIndex::save(const std::string& path) const {
   write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
 }
 
-HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
+HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, const UserDistance& distance) {
   ContainerReader reader(source, kKind);
   Params p;
   reader.open(kParams, sizeof p);
@@ -334,6 +352,11 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (params.metric == Metric::kUser)
+    params.distance = read_distance(reader, distance);
+  else if (distance.measure)
+    throw std::invalid_argument("distance: expected none with the metric of the index, got '" +
+                                distance.name + "'");
   try {
     check_params(p.dim, params);
   } catch (const std::invalid_argument& e) {
@@ -380,11 +403,14 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
   return HnswIndex(std::move(impl));
 }
 
-HnswIndex HnswIndex::load(const ByteSource& source) { return Impl::load(source, true); }
+HnswIndex HnswIndex::load(const ByteSource& source, const UserDistance& distance) {
+  return Impl::load(source, true, distance);
+}
 
-HnswIndex HnswIndex::load(const std::string& path) {
+HnswIndex HnswIndex::load(const std::string& path, const UserDistance& distance) {
   std::unique_ptr<HnswIndex> index;
-  read_file(path, [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source)); });
+  read_file(path,
+            [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source, distance)); });
   return std::move(*index);
 }
 
