@@ -54,8 +54,7 @@ void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& o
   meter.finish();
 }
 
-void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
-                       const ChangeOptions& options) {
+void HnswIndex::update(std::span<const std::int64_t> ids, VectorsView vectors, const ChangeOptions& options) {
   AddOptions how;
   how.threads = options.threads;
   how.progress = options.progress;

@@ -61,6 +61,17 @@ void UserPoints::distances(Query query, const std::uint32_t* nodes, std::size_t 
                                   name_of(*graph, query) + " and row " + std::to_string(nodes[i]));
 }
 
+PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
+                       std::size_t code_dim, Metric metric) {
+  const bool l2 = metric != Metric::kIp;
+  const kernels::KernelTable& table = kernels::active_table();
+  return {{rows.blocks(), rows.shift(), rows.mask(), rows.stride()},
+          terms,
+          (l2 ? table.l2 : table.ip).code_pairs,
+          code_dim,
+          l2};
+}
+
 void ProductCodePoints::distances(const float* table, const std::uint32_t* nodes, std::size_t n,
                                   float* out) const noexcept {
   for (std::size_t i = 0; i < n; ++i) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/filtered_search.hpp"
 #include "hnsw/id_filter.hpp"
 #include "hnsw/rows.hpp"
@@ -43,8 +44,13 @@ Query::Query(const HnswIndex::Impl& index, std::size_t k, std::size_t ef_search,
       ef_(std::min(graph_.live.count(), std::max(k, ef_search ? ef_search : graph_.params.ef_search))),
       exact_(exact) {}
 
-void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
+void Query::run(VectorsView queries, std::size_t q, const RowSet* allowed, SearchScratch& scratch,
                 std::uint32_t without) const {
+  if (graph_.in_bytes()) {
+    hold_byte_query(graph_, queries, q, scratch);
+    return answer(nullptr, allowed, scratch, without);
+  }
+  const float* row = queries.as<float>().row(q);
   store_row(graph_, row, scratch.query.data());
   // Cosine compares normalized vectors, the other metrics the caller's.
   answer(graph_.params.metric == Metric::kCosine ? scratch.query.data() : row, allowed, scratch, without);
@@ -52,6 +58,10 @@ void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
 
 void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                      std::uint32_t without) const {
+  if (graph_.in_bytes()) {
+    hold_byte_query(graph_, node, scratch);
+    return answer(nullptr, allowed, scratch, without);
+  }
   float* const stored = scratch.query.data();
   const float* row = stored_row(graph_, node, stored);
   if (row != stored) std::copy_n(row, graph_.vectors.stride(), stored);
@@ -76,8 +86,8 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
                                    std::uint32_t without) const {
   const Pool& pool = scratch.pool;
   if (graph_.quantizer.empty()) {
-    with_row_points(graph_, [&](const auto& points) {
-      fill_pool(graph_, points, scratch.query.data(), ef_, k_, allowed, scratch, without);
+    with_row_points(graph_, [&]<class P>(const P& points) {
+      fill_pool(graph_, points, held_query<P>(scratch), ef_, k_, allowed, scratch, without);
     });
     // Those within rounding of the k-th too.
     constexpr std::uint64_t kNearTie = 64;  // units in the last place
@@ -104,8 +114,8 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
 void Query::measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
                     float* out) const {
   if (graph_.measured_once())
-    return with_row_points(graph_, [&](const auto& points) {
-      points.distances(scratch.query.data(), nodes.data(), nodes.size(), out);
+    return with_row_points(graph_, [&]<class P>(const P& points) {
+      points.distances(held_query<P>(scratch), nodes.data(), nodes.size(), out);
     });
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (i + kRowsAhead < nodes.size()) prefetch_row(graph_, nodes[i + kRowsAhead]);

@@ -55,10 +55,14 @@ void store_row(const Graph& graph, const float* row, float* out) {
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
-  if (graph.in_halves())
+  if (graph.in_bytes()) {
+    graph.codes.resize(n);
+    graph.code_terms.resize(n);
+  } else if (graph.in_halves()) {
     graph.halves.resize(n);
-  else
+  } else {
     graph.vectors.resize(n);
+  }
 }
 
 void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {

@@ -8,6 +8,7 @@
 
 #include "base/container.hpp"
 #include "base/file_io.hpp"
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/impl.hpp"
 
 namespace whimbrel {
@@ -28,7 +29,7 @@ struct Params {
 };
 static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
-enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2 };
+enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2, kInt8s = 3, kUint8s = 4 };
 
 /// The section CODC, byte for byte.
 struct CodecParams {
@@ -70,6 +71,30 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
     for (std::size_t r = i; r < end; ++r) reader.read(rows.row(r), rows.stride() * sizeof(T));
   }
   reader.close();
+}
+
+std::uint32_t vector_form(const HnswIndex::Impl& index) {
+  if (!index.has_vectors()) return kNone;
+  switch (index.graph.params.vector_type) {
+    case VectorType::kInt8:
+      return kInt8s;
+    case VectorType::kUint8:
+      return kUint8s;
+    case VectorType::kFloat32:
+      break;
+  }
+  return index.graph.in_halves() ? kHalves : kFloats;
+}
+
+void read_byte_rows(ContainerReader& reader, std::size_t n, Graph& g) {
+  read_rows(reader, kVectors, n, g.codes);
+  g.code_terms.resize(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint8_t* row = g.codes.row(i);
+    if (std::any_of(row + g.dim, row + g.codes.stride(), [](std::uint8_t x) { return x != 0; }))
+      damaged("vectors padded with zeros");
+    g.code_terms[i] = byte_terms(g, row);
+  }
 }
 
 /// fn of each array of a quantizer, in the order of the file.
@@ -194,7 +219,7 @@ void check_codes(const Graph& g) {
 
 void read_codec(ContainerReader& reader, Graph& g) {
   if (!reader.has(kCodec)) return;
-  if (g.params.metric == Metric::kUser) damaged("no codec beside a user's distance");
+  if (g.measured_once()) damaged("no codec of such vectors");
   CodecParams p;
   reader.open(kCodec, sizeof p);
   reader.read(&p, sizeof p);
@@ -294,15 +319,15 @@ void HnswIndex::save(const ByteSink& sink) const {
                      static_cast<std::uint32_t>(g.max_level),
                      ids_kind(impl_->ids),
                      !g.dim_order.empty(),
-                     !impl_->has_vectors() ? kNone
-                     : g.in_halves()       ? kHalves
-                                           : kFloats};
+                     vector_form(*impl_)};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }}};
   if (p.metric == Metric::kUser)  // optional, since a reader that does not know it does not know the metric
     sections.push_back({kName, true, p.distance.name.size(),
                         [&p](const ByteSink& out) { out(p.distance.name.data(), p.distance.name.size()); }});
-  sections.push_back(g.in_halves() ? rows_section(kVectors, g.halves) : rows_section(kVectors, g.vectors));
+  sections.push_back(g.in_bytes()    ? rows_section(kVectors, g.codes)
+                     : g.in_halves() ? rows_section(kVectors, g.halves)
+                                     : rows_section(kVectors, g.vectors));
   sections.push_back(rows_section(kLevels, g.level));
   sections.push_back(rows_section(kLinks, g.links0));
   sections.push_back(rows_section(kUpper, g.upper_links));
@@ -352,6 +377,8 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
+  if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
   if (params.metric == Metric::kUser)
     params.distance = read_distance(reader, distance);
   else if (distance.measure)
@@ -362,14 +389,16 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if (p.vector_form > kHalves || (p.vector_form == kNone) == with_vectors)
+  if (p.vector_form > kUint8s || (p.vector_form == kNone) == with_vectors)
     damaged(with_vectors ? "an index that has its vectors" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);
   Graph& g = impl->graph;
   g.entry = p.entry;
   g.max_level = p.max_level;
-  if (g.in_halves())
+  if (g.in_bytes())
+    read_byte_rows(reader, p.size, g);
+  else if (g.in_halves())
     read_rows(reader, kVectors, p.size, g.halves);
   else
     read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
