@@ -207,6 +207,11 @@ WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* 
 /* The file is complete or, on an error, as it was. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
 WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
+/* Vectors and codes stay in the file, which nobody may shorten while the index lives; such an index takes no
+ * changes. verify not 0: read them all the same, to check them. The rest always is. */
+WHIMBREL_API wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index);
+/* The same from a file in memory, at a multiple of 64, which must not change while the index lives. */
+WHIMBREL_API wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index);
 WHIMBREL_API wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context);
 WHIMBREL_API wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index);
 /* Files of wb_hnsw_create_user; WB_INVALID_ARGUMENT for another name than that of the distance there. */

@@ -61,6 +61,7 @@ py::dict stats_dict(const HnswIndex& self) {
   out["mean_degree"] = s.mean_degree;
   out["code_dim"] = s.code_dim;
   out["projected"] = s.projected;
+  out["borrowed_bytes"] = s.borrowed_bytes;
   out["build_seconds"] = s.build_seconds;
   return out;
 }
@@ -267,7 +268,12 @@ void register_hnsw(py::module_& m) {
       .def("save_path", &save_path<HnswIndex>, py::arg("path"))
       .def("save_file", &save_file<HnswIndex>, py::arg("file"))
       .def("dumps", &dumps<HnswIndex>)
-      .def_static("load_path", &load_path<HnswIndex>, py::arg("path"))
+      .def_static(
+          "load_path",
+          [](const std::string& path, bool mmap, bool verify) {
+            return with_path(path, [&] { return HnswIndex::load(path, {mmap, verify}); });
+          },
+          py::arg("path"), py::arg("mmap") = false, py::arg("verify") = false)
       .def_static("load_file", &load_file<HnswIndex>, py::arg("file"))
       .def_static("loads", &loads<HnswIndex>, py::arg("data"));
 }

@@ -99,7 +99,7 @@ std::string bytes_of(const HnswIndex& index) {
 }
 
 HnswIndex read(const std::string& bytes, const UserDistance& distance = {}) {
-  return HnswIndex::load(bytes_source(std::as_bytes(std::span(bytes))), distance);
+  return HnswIndex::load(bytes_source(std::as_bytes(std::span(bytes))), {.distance = distance});
 }
 
 /// Fails from one call of it on.

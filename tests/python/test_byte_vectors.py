@@ -169,3 +169,15 @@ def test_the_golden_file_of_bytes_is_read():
     assert index.search(data, 1, ef_search=50).distances.max() == 0
     index.add(data[:1], ids=[500])
     assert len(index) == 101
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bytes_can_stay_in_their_file(dtype, tmp_path):
+    data = random_bytes(300, 70, dtype)
+    index = wb.HnswIndex.build(data, M=6, dtype=dtype)
+    index.save(tmp_path / "index.whb")
+    mapped = wb.HnswIndex.load(tmp_path / "index.whb", mmap=True, verify=True)
+    assert mapped.memory_usage() <= index.memory_usage() - 300 * 128
+    np.testing.assert_array_equal(mapped.search(data, 3).distances, index.search(data, 3).distances)
+    np.testing.assert_array_equal(mapped.get_vectors([0, 299]), data[[0, 299]])
+    assert mapped.dumps() == index.dumps()

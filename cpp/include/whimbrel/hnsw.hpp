@@ -68,6 +68,18 @@ struct ChangeOptions {
   ProgressFn progress = {};  ///< in points that were looked at, or inserted
 };
 
+struct LoadOptions {
+  /// Leave vectors and codes in the file: loading reads the rest (and bytes once, for terms of their
+  /// distances). The index takes no changes. While it lives nobody may shorten the file; who changes vectors
+  /// in place gets other results, but never a crash. save() replaces a file, and the index goes on with the
+  /// old one.
+  bool mmap = false;
+  /// With `mmap`: read vectors and codes all the same, to check them. Everything else always is.
+  bool verify = false;
+  /// Of an index with Metric::kUser, which is saved without it.
+  UserDistance distance = {};
+};
+
 /// Ends a list that is not full.
 inline constexpr std::uint32_t kNoLink = 0xffffffffu;
 
@@ -154,6 +166,7 @@ struct HnswStats {
   double mean_degree = 0;                     ///< level 0
   std::size_t code_dim = 0;                   ///< bytes of a code; 0: searches measure the vectors
   bool projected = false;                     ///< codes are of a projection to code_dim dimensions
+  std::size_t borrowed_bytes = 0;             ///< vectors and codes in a mapped file, not in memory_usage()
   double build_seconds = 0;                   ///< wall time spent in add() since construction or load
 };
 
@@ -255,7 +268,7 @@ class WHIMBREL_API HnswIndex {
 
   HnswStats stats() const;
   HnswValidation validate() const;
-  /// Bytes of vectors, codes, graph and ids in use.
+  /// Bytes of vectors, codes, graph and ids in use; without those that are in a file.
   std::size_t memory_usage() const;
 
   /// Out-neighbors (ids) of an id on one level; empty if the node does not reach that level.
@@ -267,10 +280,14 @@ class WHIMBREL_API HnswIndex {
   void save(const std::string& path) const;
   void save(const ByteSink& sink) const;
   /// @throws FormatError for anything that is not a whole, undamaged index of a known version
-  /// @throws std::invalid_argument unless `distance` is the one of the index by name, none without
+  /// @throws std::invalid_argument unless the options' distance is the one of the index by name, none without
   /// Metric::kUser
-  static HnswIndex load(const std::string& path, const UserDistance& distance = {});
-  static HnswIndex load(const ByteSource& source, const UserDistance& distance = {});
+  static HnswIndex load(const std::string& path, const LoadOptions& options = {});
+  /// Into memory, whatever the options say about mmap.
+  static HnswIndex load(const ByteSource& source, const LoadOptions& options = {});
+  /// A file in memory, whose address is a multiple of 64: as with `mmap`, vectors and codes stay there, and
+  /// `bytes` must outlive the index and not change.
+  static HnswIndex view(std::span<const std::byte> bytes, const LoadOptions& options = {});
 
   struct Impl;
   const Impl& impl() const noexcept { return *impl_; }

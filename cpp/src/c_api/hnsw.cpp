@@ -170,6 +170,23 @@ wb_status wb_hnsw_load(const char* path, wb_hnsw** index) {
   });
 }
 
+wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const std::string name(&required("path", path));
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(name, {.mmap = true, .verify = verify != 0})};
+  });
+}
+
+wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const auto* first = static_cast<const std::byte*>(bytes);
+    required_array("bytes", first, size);
+    *index = new wb_hnsw{whimbrel::HnswIndex::view({first, size}, {.verify = verify != 0})};
+  });
+}
+
 wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context) {
   return guarded([&] { required("index", index).index.save(read_sink(write, context)); });
 }
@@ -184,15 +201,16 @@ wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index) {
 wb_status wb_hnsw_load_user(const char* path, const wb_distance* distance, wb_hnsw** index) {
   return guarded([&] {
     required("index", index);
-    *index =
-        new wb_hnsw{whimbrel::HnswIndex::load(std::string(&required("path", path)), read_distance(distance))};
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(std::string(&required("path", path)),
+                                                   {.distance = read_distance(distance)})};
   });
 }
 
 wb_status wb_hnsw_read_user(wb_read read, void* context, const wb_distance* distance, wb_hnsw** index) {
   return guarded([&] {
     required("index", index);
-    *index = new wb_hnsw{whimbrel::HnswIndex::load(read_source(read, context), read_distance(distance))};
+    *index = new wb_hnsw{
+        whimbrel::HnswIndex::load(read_source(read, context), {.distance = read_distance(distance)})};
   });
 }
 

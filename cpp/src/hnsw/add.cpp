@@ -61,7 +61,7 @@ void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::size
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
-    std::vector<float> scratch(graph.vectors.stride());
+    std::vector<float> scratch(graph.padded_dim());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
       const auto node = static_cast<std::uint32_t>(first + i);
       if (graph.in_bytes())
@@ -112,6 +112,7 @@ bool among_removed(const Graph& graph, VectorsView vectors) {
 void HnswIndex::Impl::add(VectorsView vectors, const AddOptions& options, const LevelLinker* link) {
   check_rows(vectors, options);
   const auto lock = mutex.write();
+  check_changeable();
   ids.check(vectors.rows, options.ids);
   insert(vectors, options, link, {});
 }

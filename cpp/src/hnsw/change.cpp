@@ -21,6 +21,12 @@ std::vector<std::uint32_t> HnswIndex::Impl::rows_of(std::span<const std::int64_t
   return rows;
 }
 
+void HnswIndex::Impl::check_changeable() const {
+  if (file != nullptr)
+    throw std::invalid_argument(
+        "index: expected one in memory, got one mapped from a file, which is read-only");
+}
+
 void HnswIndex::Impl::drop_gone() {
   const RowSet kept = graph.live;
   state.change([&] {
@@ -33,6 +39,7 @@ void HnswIndex::Impl::drop_gone() {
 
 void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& options) {
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   Graph& graph = impl_->graph;
   const auto rows = impl_->rows_of(ids);
   if (rows.empty()) return;
@@ -63,6 +70,7 @@ void HnswIndex::update(std::span<const std::int64_t> ids, VectorsView vectors, c
                                 std::to_string(ids.size()));
   impl_->check_rows(vectors, how);
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   const auto rows = impl_->rows_of(ids);
   auto sorted = rows;
   std::sort(sorted.begin(), sorted.end());
@@ -84,6 +92,7 @@ void HnswIndex::update(std::span<const std::int64_t> ids, VectorsView vectors, c
 
 void HnswIndex::compact(const ChangeOptions& options) {
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   Graph& graph = impl_->graph;
   ProgressMeter meter(options.progress, graph.size());
   // Without removed points too: small additions leave it to this to make every point reachable.

@@ -26,7 +26,7 @@ struct Graph {
   Graph(std::size_t dim_, const HnswParams& params_)
       : dim(dim_),
         params(params_),
-        vectors(round_up(dim_, kCacheLine / sizeof(float))),
+        vectors(padded_dim()),
         halves(round_up(dim_, kCacheLine / sizeof(kernels::Half))),
         links0(2 * static_cast<std::size_t>(params_.M)),
         level(1),
@@ -50,6 +50,8 @@ struct Graph {
     return static_cast<std::size_t>(std::find(row, row + capacity(l), kNoNode) - row);
   }
 
+  /// Floats of a stored row in whole cache lines.
+  std::size_t padded_dim() const noexcept { return round_up(dim, kCacheLine / sizeof(float)); }
   bool in_halves() const noexcept { return params.rerank == Rerank::kF16; }
 
   /// What a search measures on its way is what it returns.

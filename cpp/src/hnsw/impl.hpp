@@ -13,6 +13,7 @@
 #include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
+#include "hnsw/mapped_file.hpp"
 #include "hnsw/search.hpp"
 #include "whimbrel/hnsw.hpp"
 
@@ -38,7 +39,13 @@ struct HnswIndex::Impl {
             : graph.in_halves() ? graph.halves.size()
                                 : graph.vectors.size()) == graph.size();
   }
-  static HnswIndex load(const ByteSource& source, bool with_vectors, const UserDistance& distance = {});
+  /// `file`: null, or that of the source, where rows stay.
+  static HnswIndex load(const ByteSource& source, bool with_vectors, const LoadOptions& options = {},
+                        std::unique_ptr<MappedFile> file = nullptr);
+  static HnswIndex load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options);
+
+  /// For every change of rows or links, after the lock. @throws std::invalid_argument
+  void check_changeable() const;
 
   /// Checks that need no lock. @throws std::invalid_argument
   void check_vectors(const char* name, VectorsView vectors, std::size_t threads) const;
@@ -62,6 +69,7 @@ struct HnswIndex::Impl {
     return state.read();
   }
 
+  std::unique_ptr<MappedFile> file;  // of rows that are in a file
   Graph graph;
   IdMap ids;
   std::vector<TunedEf> tuned;  // distinct in (recall, k)

@@ -129,7 +129,7 @@ void HnswIndex::Impl::get_vectors(std::span<const std::int64_t> wanted, T* out) 
                                 ", which the index holds, got " + type_name(type));
   const auto lock = read();
   const auto rows = rows_of(wanted);
-  std::vector<float> scratch(graph.vectors.stride());
+  std::vector<float> scratch(graph.padded_dim());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     T* const to = out + i * graph.dim;
     if constexpr (std::is_same_v<T, float>)
@@ -173,8 +173,8 @@ std::vector<std::int64_t> HnswIndex::neighbors(std::int64_t id, std::size_t leve
 std::size_t HnswIndex::memory_usage() const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  return g.vectors.bytes() + g.halves.bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
-         g.quantizer.bytes() + g.codes.bytes() + g.code_terms.capacity() * sizeof(kernels::CodeTerms) +
+  return g.vectors.own_bytes() + g.halves.own_bytes() + g.dim_order.size() * sizeof(std::uint32_t) +
+         g.quantizer.bytes() + g.codes.own_bytes() + g.code_terms.capacity() * sizeof(kernels::CodeTerms) +
          g.links0.bytes() + g.level.bytes() + g.upper_begin.bytes() + g.upper_links.bytes() + g.live.bytes() +
          impl_->ids.bytes();
 }

@@ -30,7 +30,7 @@ class Encoding {
     if (graph_.size() < kSample || graph_.dim > kernels::kMaxPairBytes) return codes;
     n_sampled_ = std::min(graph_.size(), kMaxTraining);
     sample_ = AlignedArray<float>(n_sampled_ * graph_.dim);
-    std::vector<float> scratch_row(graph_.vectors.stride());
+    std::vector<float> scratch_row(graph_.padded_dim());
     for (std::size_t i = 0; i < n_sampled_; ++i) {
       const auto node = static_cast<std::uint32_t>(i * graph_.size() / n_sampled_);
       std::copy_n(stored_row(graph_, node, scratch_row.data()), graph_.dim, sample_.data() + i * graph_.dim);
@@ -46,7 +46,7 @@ class Encoding {
     constexpr std::size_t kRows = 1024;
     parallel_for((graph_.size() + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t) {
       ScalarQuantizer::Scratch scratch(quantizer_);
-      std::vector<float> row(graph_.vectors.stride());
+      std::vector<float> row(graph_.padded_dim());
       for (std::size_t i = item * kRows; i < std::min(graph_.size(), (item + 1) * kRows); ++i) {
         quantizer_.encode(stored_row(graph_, static_cast<std::uint32_t>(i), row.data()), scratch,
                           codes.rows.row(i));

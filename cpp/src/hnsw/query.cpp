@@ -1,6 +1,7 @@
 #include "hnsw/query.hpp"
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "hnsw/byte_rows.hpp"
@@ -64,7 +65,7 @@ void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& s
   }
   float* const stored = scratch.query.data();
   const float* row = stored_row(graph_, node, stored);
-  if (row != stored) std::copy_n(row, graph_.vectors.stride(), stored);
+  if (row != stored) std::fill(std::copy_n(row, graph_.dim, stored), stored + graph_.padded_dim(), 0.0f);
   if (graph_.dim_order.empty()) return answer(stored, allowed, scratch, without);
   scratch.own.resize(graph_.dim);
   answer(caller_row(graph_, node, scratch.own.data()), allowed, scratch, without);
@@ -120,6 +121,8 @@ void Query::measure(const float* query, std::span<const std::uint32_t> nodes, Se
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (i + kRowsAhead < nodes.size()) prefetch_row(graph_, nodes[i + kRowsAhead]);
     out[i] = kernel_(query, caller_row(graph_, nodes[i], scratch.row.data()), graph_.dim);
+    // NaN has no place in an order. Overflow can give it, and rows that somebody else may have damaged.
+    if (std::isnan(out[i])) out[i] = std::numeric_limits<float>::infinity();
   }
 }
 

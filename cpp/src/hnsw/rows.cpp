@@ -51,7 +51,7 @@ void store_row(const Graph& graph, const float* row, float* out) {
   } else {
     for (std::size_t j = 0; j < graph.dim; ++j) out[j] = row[graph.dim_order[j]];
   }
-  std::fill(out + graph.dim, out + graph.vectors.stride(), 0.0f);
+  std::fill(out + graph.dim, out + graph.padded_dim(), 0.0f);
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
@@ -75,7 +75,7 @@ void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch)
 
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch) {
   if (!graph.in_halves()) return graph.vectors.row(node);
-  kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.vectors.stride(), scratch);
+  kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.padded_dim(), scratch);
   return scratch;
 }
 

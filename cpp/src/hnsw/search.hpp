@@ -220,8 +220,8 @@ struct SearchScratch {
   explicit SearchScratch(const Graph& graph)
       : nodes(kExpanded * graph.links0.stride()),
         distances(kExpanded * graph.links0.stride()),
-        query(graph.vectors.stride()),
-        row(graph.vectors.stride()),
+        query(graph.padded_dim()),
+        row(graph.padded_dim()),
         byte_row(graph.in_bytes() ? graph.codes.stride() : 0),
         byte_values(graph.in_bytes() ? graph.codes.stride() : 0) {}
 };

@@ -86,17 +86,6 @@ std::uint32_t vector_form(const HnswIndex::Impl& index) {
   return index.graph.in_halves() ? kHalves : kFloats;
 }
 
-void read_byte_rows(ContainerReader& reader, std::size_t n, Graph& g) {
-  read_rows(reader, kVectors, n, g.codes);
-  g.code_terms.resize(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::uint8_t* row = g.codes.row(i);
-    if (std::any_of(row + g.dim, row + g.codes.stride(), [](std::uint8_t x) { return x != 0; }))
-      damaged("vectors padded with zeros");
-    g.code_terms[i] = byte_terms(g, row);
-  }
-}
-
 /// fn of each array of a quantizer, in the order of the file.
 template <class Q, class Fn>
 void for_each_array(Q& quantizer, Fn fn) {
@@ -217,7 +206,22 @@ void check_codes(const Graph& g) {
   }
 }
 
-void read_codec(ContainerReader& reader, Graph& g) {
+/// The rows of a section, read into memory or left in the file.
+template <class T>
+void load_rows(ContainerReader& reader, Tag tag, std::size_t n, MappedFile* file, BlockRows<T>& rows) {
+  if (file != nullptr)
+    rows = file->take<T>(reader, tag, n, rows.stride());
+  else
+    read_rows(reader, tag, n, rows);
+}
+
+void load_byte_rows(ContainerReader& reader, std::size_t n, MappedFile* file, Graph& g) {
+  load_rows(reader, kVectors, n, file, g.codes);
+  g.code_terms.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) g.code_terms.push_back(byte_terms(g, g.codes.row(i)));
+}
+
+void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!reader.has(kCodec)) return;
   if (g.measured_once()) damaged("no codec of such vectors");
   CodecParams p;
@@ -260,9 +264,8 @@ void read_codec(ContainerReader& reader, Graph& g) {
       damaged("finite values of a codec");
   });
   BlockRows<std::uint8_t> codes(q.stride());
-  read_rows(reader, kCodes, g.size(), codes);
+  load_rows(reader, kCodes, g.size(), file, codes);
   g.codes = std::move(codes);
-  check_codes(g);
 }
 
 /// A list is distinct nodes of the level, then kNoNode up to the end.
@@ -278,6 +281,21 @@ void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
   }
 }
 
+void check_stored(const Graph& graph) {
+  for (std::size_t node = 0; node < graph.size(); ++node) {
+    const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
+    for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
+      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
+        damaged("finite vectors, padded with zeros");
+    const kernels::Half* half = node < graph.halves.size() ? graph.halves.row(node) : nullptr;
+    for (std::size_t i = 0; half != nullptr && i < graph.halves.stride(); ++i)
+      if (i < graph.dim ? (half[i].bits & 0x7c00) == 0x7c00 : half[i].bits != 0)
+        damaged("finite vectors, padded with zeros");
+    for (std::size_t i = graph.dim; graph.in_bytes() && i < graph.codes.stride(); ++i)
+      if (graph.codes.row(node)[i] != 0) damaged("vectors padded with zeros");
+  }
+}
+
 void check_graph(const Graph& graph) {
   if (graph.size() == 0) {
     if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
@@ -288,14 +306,6 @@ void check_graph(const Graph& graph) {
   for (std::uint32_t node = 0; node < graph.size(); ++node) {
     if (graph.level[node] > graph.max_level) damaged("no level above the top");
     for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
-    const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
-    for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
-      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
-        damaged("finite vectors, padded with zeros");
-    const kernels::Half* half = node < graph.halves.size() ? graph.halves.row(node) : nullptr;
-    for (std::size_t i = 0; half != nullptr && i < graph.halves.stride(); ++i)
-      if (i < graph.dim ? (half[i].bits & 0x7c00) == 0x7c00 : half[i].bits != 0)
-        damaged("finite vectors, padded with zeros");
   }
 }
 
@@ -303,6 +313,7 @@ void check_graph(const Graph& graph) {
 
 void HnswIndex::save(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
+  if (impl_->file) impl_->file->verify();  // a copy of damaged rows would have a checksum that fits
   const Graph& g = impl_->graph;
   const HnswParams p = params();
   const Params fixed{g.dim,
@@ -359,7 +370,8 @@ void HnswIndex::save(const std::string& path) const {
   write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
 }
 
-HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, const UserDistance& distance) {
+HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, const LoadOptions& options,
+                                std::unique_ptr<MappedFile> file) {
   ContainerReader reader(source, kKind);
   Params p;
   reader.open(kParams, sizeof p);
@@ -380,10 +392,10 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
   if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
   if (params.metric == Metric::kUser)
-    params.distance = read_distance(reader, distance);
-  else if (distance.measure)
+    params.distance = read_distance(reader, options.distance);
+  else if (options.distance.measure)
     throw std::invalid_argument("distance: expected none with the metric of the index, got '" +
-                                distance.name + "'");
+                                options.distance.name + "'");
   try {
     check_params(p.dim, params);
   } catch (const std::invalid_argument& e) {
@@ -397,11 +409,11 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   g.entry = p.entry;
   g.max_level = p.max_level;
   if (g.in_bytes())
-    read_byte_rows(reader, p.size, g);
+    load_byte_rows(reader, p.size, file.get(), g);
   else if (g.in_halves())
-    read_rows(reader, kVectors, p.size, g.halves);
+    load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
-    read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
+    load_rows(reader, kVectors, with_vectors ? p.size : 0, file.get(), g.vectors);
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);
@@ -425,21 +437,41 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
     }
   }
   read_ids(reader, p.explicit_ids, p.size, impl->ids);
-  read_codec(reader, g);
+  read_codec(reader, g, file.get());
   read_tuned(reader, impl->tuned);
   reader.finish();
+  if (file && options.verify) file->verify();
+  if (!file || options.verify) {
+    check_stored(g);
+    check_codes(g);
+  }
   find_live(*impl);
+  if (file) file->drop_pages();
+  impl->file = std::move(file);
   return HnswIndex(std::move(impl));
 }
 
-HnswIndex HnswIndex::load(const ByteSource& source, const UserDistance& distance) {
-  return Impl::load(source, true, distance);
+HnswIndex HnswIndex::Impl::load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options) {
+  auto file = std::make_unique<MappedFile>(std::move(map));
+  const ByteSource source = file->source();
+  return load(source, true, options, std::move(file));
 }
 
-HnswIndex HnswIndex::load(const std::string& path, const UserDistance& distance) {
+HnswIndex HnswIndex::load(const ByteSource& source, const LoadOptions& options) {
+  return Impl::load(source, true, options);
+}
+
+HnswIndex HnswIndex::view(std::span<const std::byte> bytes, const LoadOptions& options) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kCacheLine != 0)
+    throw std::invalid_argument("bytes: expected an address that is a multiple of 64");
+  return Impl::load_map(std::make_shared<const FileMap>(bytes), options);
+}
+
+HnswIndex HnswIndex::load(const std::string& path, const LoadOptions& options) {
+  if (options.mmap) return Impl::load_map(std::make_shared<const FileMap>(path), options);
   std::unique_ptr<HnswIndex> index;
   read_file(path,
-            [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source, distance)); });
+            [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source, options)); });
   return std::move(*index);
 }
 
