@@ -14,6 +14,7 @@
 
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/ragged_view.hpp"
+#include "whimbrel/vectors_view.hpp"
 
 namespace whimbrel::python {
 
@@ -38,6 +39,15 @@ inline MatrixView<const float> as_strided_matrix(const StridedFloats& array) {
   if (!good) throw std::invalid_argument("array: expected rows of float32 in one piece each");
   return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1)),
           static_cast<std::size_t>(array.strides(0) / kItem)};
+}
+
+/// Vectors in one of the dtypes that an index can hold.
+inline VectorsView as_vectors(const py::array& array) {
+  const auto as = [&]<class T>(T) { return as_matrix(py::reinterpret_borrow<Array<T>>(array)); };
+  if (py::isinstance<Array<float>>(array)) return as(float());
+  if (py::isinstance<Array<std::int8_t>>(array)) return as(std::int8_t());
+  if (py::isinstance<Array<std::uint8_t>>(array)) return as(std::uint8_t());
+  throw std::invalid_argument("array: expected float32, int8 or uint8 in C order");
 }
 
 template <class T>

@@ -19,7 +19,8 @@ def bulk_build(core: CoreIndex, candidates: str, device: str | None, copy: bool 
     Raises
     ------
     ValueError
-        For other `candidates` than "graph" or "exact", a device that is none, or one with "graph".
+        For other `candidates` than "graph" or "exact", "exact" for bytes, a device that is none, or one with
+        "graph".
     CudaError
         If there is no device.
     """
@@ -27,6 +28,8 @@ def bulk_build(core: CoreIndex, candidates: str, device: str | None, copy: bool 
         if device not in (None, "cpu"):
             raise ValueError(f"device: expected None with candidates='graph', got {device!r}")
         return None
+    if (dtype := core.params()["dtype"]) != "float32":
+        raise ValueError(f"candidates: expected 'graph' with dtype {dtype}, got {candidates!r}")
     number = parse_device(device)
     linker: object = None
     if number is not None:

@@ -10,6 +10,7 @@ from typing_extensions import Buffer
 _Float32: TypeAlias = NDArray[np.float32]
 _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
+_Vectors: TypeAlias = _Float32 | NDArray[np.int8] | NDArray[np.uint8]
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 class _Params(TypedDict):
@@ -22,6 +23,7 @@ class _Params(TypedDict):
     keep_pruned: bool
     codec: str
     rerank: str
+    dtype: str
 
 class _MultiVectorParams(TypedDict):
     dim: int
@@ -203,10 +205,11 @@ class HnswIndex:
         keep_pruned: bool,
         codec: str,
         rerank: str,
+        dtype: str,
     ) -> None: ...
     def add(
         self,
-        vectors: _Float32,
+        vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
         threads: int,
@@ -242,12 +245,12 @@ class HnswIndex:
         linker: object,
     ) -> HnswIndex: ...
     def remove(self, ids: _Int64, threads: int) -> None: ...
-    def update(self, ids: _Int64, vectors: _Float32, threads: int, progress: _Progress) -> None: ...
+    def update(self, ids: _Int64, vectors: _Vectors, threads: int, progress: _Progress) -> None: ...
     def compact(self, threads: int) -> None: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
         self,
-        queries: _Float32,
+        queries: _Vectors,
         k: int,
         ef_search: int,
         filters: list[IdFilter | None],
@@ -258,7 +261,7 @@ class HnswIndex:
     # (offsets, ids, distances)
     def range_search(
         self,
-        queries: _Float32,
+        queries: _Vectors,
         radius: float,
         ef_search: int,
         filters: list[IdFilter | None],
@@ -277,7 +280,7 @@ class HnswIndex:
     ) -> tuple[_Int64, _Int64, _Float32]: ...
     # (recall, k, ef_search, measured), and a list of them
     def tune(
-        self, queries: _Float32 | None, recall: float, k: int, threads: int
+        self, queries: _Vectors | None, recall: float, k: int, threads: int
     ) -> tuple[float, int, int, float]: ...
     def tuned(self) -> list[tuple[float, int, int, float]]: ...
     def tuned_ef(self, recall: float, k: int) -> int: ...
@@ -286,7 +289,7 @@ class HnswIndex:
     def params(self) -> _Params: ...
     def set_ef_search(self, ef_search: int) -> None: ...
     def ids(self) -> _Int64: ...
-    def get_vectors(self, ids: _Int64) -> _Float32: ...
+    def get_vectors(self, ids: _Int64) -> _Vectors: ...
     def neighbors(self, id: int, level: int) -> _Int64: ...
     def stats(self) -> _Stats: ...
     def validate(self) -> tuple[int, int, int]: ...

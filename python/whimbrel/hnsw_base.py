@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Float32, Int64, as_array, as_int, as_int_vector
+from ._arrays import Int64, as_array, as_int, as_int_vector
 from ._core import active_isa
+from ._vector_dtype import Vectors
 from .hnsw_files import HnswFiles
 from .hnsw_results import HnswStats, HnswValidation
 
@@ -29,8 +32,18 @@ class HnswBase(HnswFiles):
         p = self._core.params()
         return (
             f"<HnswIndex of {len(self):,} vectors, dim={self.dim}, metric={p['metric']!r}, M={p['M']}, "
-            f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}>"
+            f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}"
+            + (">" if self._dtype == "float32" else f", dtype={self._dtype!r}>")
         )
+
+    @property
+    def _dtype(self) -> str:
+        return self._core.params()["dtype"]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What vectors, and queries, consist of: float32, int8 or uint8."""
+        return np.dtype(self._dtype)
 
     @property
     def dim(self) -> int:
@@ -110,8 +123,10 @@ class HnswBase(HnswFiles):
         """Bytes of vectors, codes, graph and ids in use; not those in a mapped file or the caller's array."""
         return self._core.memory_usage()
 
-    def get_vectors(self, ids: ArrayLike) -> Float32:
-        """Return vectors as stored, (m, dim) float32; (dim,) for a single id. With "cosine", normalized.
+    def get_vectors(self, ids: ArrayLike) -> Vectors:
+        """Return vectors as stored, (m, dim) of the index's dtype; (dim,) for a single id.
+
+        With "cosine", they are normalized.
 
         Raises
         ------

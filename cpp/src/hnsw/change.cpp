@@ -64,8 +64,7 @@ void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& o
   meter.finish();
 }
 
-void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
-                       const ChangeOptions& options) {
+void HnswIndex::update(std::span<const std::int64_t> ids, VectorsView vectors, const ChangeOptions& options) {
   AddOptions how;
   how.threads = options.threads;
   how.progress = options.progress;
@@ -88,8 +87,9 @@ void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float
   ProgressMeter meter({}, 0);
   try {
     repair(impl_->graph, resolve_threads(options.threads), impl_->state, meter);
-  } catch (const std::exception&) {
-    // Stopped, or out of memory. The vectors are replaced all the same, and the next change repairs.
+  } catch (...) {
+    // Stopped, out of memory, or not measured. The vectors are replaced all the same, and the next change
+    // repairs.
   }
 }
 

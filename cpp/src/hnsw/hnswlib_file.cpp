@@ -48,7 +48,8 @@ struct Layout {
 }
 
 void expect(const char* what, std::uint64_t got, std::uint64_t wanted) {
-  if (got != wanted) refuse(std::string(what) + " " + std::to_string(wanted) + ", got " + std::to_string(got));
+  if (got != wanted)
+    refuse(std::string(what) + " " + std::to_string(wanted) + ", got " + std::to_string(got));
 }
 
 class Import {
@@ -248,8 +249,10 @@ HnswIndex HnswIndex::from_hnswlib(const std::string& path, std::size_t dim, Metr
 
 void HnswIndex::to_hnswlib(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
-  if (impl_->file) impl_->file->verify();
   const Graph& g = impl_->graph;
+  if (g.measured_once())
+    throw std::invalid_argument("index: expected float32 or float16 vectors by l2, ip or cosine for hnswlib");
+  if (impl_->file) impl_->file->verify();
   const Layout layout(g.dim, g.params.M);
   Header header{};
   header.size = g.size();

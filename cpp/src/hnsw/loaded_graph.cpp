@@ -42,7 +42,7 @@ void check_graph(const Graph& graph) {
   }
 }
 
-void check_vectors(const Graph& graph) {
+void check_stored(const Graph& graph) {
   for (std::size_t node = 0; node < graph.size(); ++node) {
     const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
     for (std::size_t i = 0; row != nullptr && i < graph.measured_dim(); ++i)
@@ -52,6 +52,8 @@ void check_vectors(const Graph& graph) {
     for (std::size_t i = 0; half != nullptr && i < graph.halves.stride(); ++i)
       if (i < graph.dim ? (half[i].bits & 0x7c00) == 0x7c00 : half[i].bits != 0)
         damaged("finite vectors, padded with zeros");
+    for (std::size_t i = graph.dim; graph.in_bytes() && i < graph.codes.stride(); ++i)
+      if (graph.codes.row(node)[i] != 0) damaged("vectors padded with zeros");
   }
 }
 

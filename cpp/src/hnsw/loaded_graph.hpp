@@ -10,7 +10,7 @@ namespace whimbrel {
 /// in memory.
 void check_graph(const Graph& graph);
 /// Finite vectors with zeros behind them, as far as there are any.
-void check_vectors(const Graph& graph);
+void check_stored(const Graph& graph);
 void check_codes(const Graph& graph);
 /// Which rows are there, and how many of the others lists lead to. After the ids; links are sound.
 void find_live(HnswIndex::Impl& index);

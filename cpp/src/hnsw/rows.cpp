@@ -55,10 +55,14 @@ void store_row(const Graph& graph, const float* row, float* out) {
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
-  if (graph.in_halves())
+  if (graph.in_bytes()) {
+    graph.codes.resize(n);
+    graph.code_terms.resize(n);
+  } else if (graph.in_halves()) {
     graph.halves.resize(n);
-  else
+  } else {
     graph.vectors.resize(n);
+  }
 }
 
 void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {
@@ -100,6 +104,8 @@ bool is_normalized(const float* row, std::size_t dim, double slack) {
 }
 
 void check_borrowable(const Graph& graph, MatrixView<const float> vectors) {
+  if (graph.in_bytes())
+    throw std::invalid_argument("vectors: expected float32 for an index over the caller's");
   if (graph.in_halves())
     throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors, got f16");
   if (graph.params.metric != Metric::kCosine) return;

@@ -9,6 +9,7 @@
 #include "base/container.hpp"
 #include "base/file_io.hpp"
 #include "base/hooks.hpp"
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/loaded_graph.hpp"
 #include "hnsw/rows.hpp"
@@ -17,10 +18,11 @@ namespace whimbrel {
 namespace {
 
 constexpr Tag kKind = make_tag("HNSW");
-constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
-              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
-              kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"), kCodecValues = make_tag("CODV"),
-              kCodes = make_tag("CODE"), kTuned = make_tag("TUNE"), kVectorSums = make_tag("VSUM");
+constexpr Tag kParams = make_tag("PARM"), kName = make_tag("NAME"), kVectors = make_tag("VECS"),
+              kLevels = make_tag("LEVL"), kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"),
+              kIds = make_tag("IDS "), kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"),
+              kCodecValues = make_tag("CODV"), kCodes = make_tag("CODE"), kTuned = make_tag("TUNE"),
+              kVectorSums = make_tag("VSUM");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -31,7 +33,7 @@ struct Params {
 };
 static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
-enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2 };
+enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2, kInt8s = 3, kUint8s = 4 };
 
 /// The section CODC, byte for byte.
 struct CodecParams {
@@ -75,6 +77,19 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
   reader.close();
 }
 
+std::uint32_t vector_form(const HnswIndex::Impl& index) {
+  if (!index.has_vectors()) return kNone;
+  switch (index.graph.params.vector_type) {
+    case VectorType::kInt8:
+      return kInt8s;
+    case VectorType::kUint8:
+      return kUint8s;
+    case VectorType::kFloat32:
+      break;
+  }
+  return index.graph.in_halves() ? kHalves : kFloats;
+}
+
 /// fn of each array of a quantizer, in the order of the file.
 template <class Q, class Fn>
 void for_each_array(Q& quantizer, Fn fn) {
@@ -101,6 +116,7 @@ void append_codec_sections(const Graph& g, const CodecParams& params, std::vecto
 /// The section VECS.
 SectionToWrite vectors_section(const Graph& g, bool with_vectors) {
   if (!with_vectors) return {kVectors, false, 0, [](const ByteSink&) {}};
+  if (g.in_bytes()) return rows_section(kVectors, g.codes);
   if (g.in_halves()) return rows_section(kVectors, g.halves);
   if (!g.callers_rows) return rows_section(kVectors, g.vectors);
   return {kVectors, false, std::uint64_t{g.size()} * g.padded_dim() * sizeof(float),
@@ -186,6 +202,20 @@ void read_ids(ContainerReader& reader, std::uint32_t kind, std::size_t size, IdM
   }
 }
 
+/// The name of the distance, which has to be that of `given`: nobody else knows what it means.
+UserDistance read_distance(ContainerReader& reader, const UserDistance& given) {
+  const std::uint64_t length = reader.has(kName) ? reader.length(kName) : 0;
+  if (length == 0 || length > kMaxDistanceName) damaged("the name of a distance");
+  std::string name(length, ' ');
+  reader.open(kName, length);
+  reader.read(name.data(), length);
+  reader.close();
+  if (!given.measure || given.name != name)
+    throw std::invalid_argument("distance: expected '" + name + "', which the index was built with, got " +
+                                (given.measure ? "'" + given.name + "'" : "none"));
+  return given;
+}
+
 void read_tuned(ContainerReader& reader, std::vector<TunedEf>& tuned) {
   if (!reader.has(kTuned)) return;
   const std::uint64_t length = reader.length(kTuned);
@@ -212,8 +242,15 @@ void load_rows(ContainerReader& reader, Tag tag, std::size_t n, MappedFile* file
     read_rows(reader, tag, n, rows);
 }
 
+void load_byte_rows(ContainerReader& reader, std::size_t n, MappedFile* file, Graph& g) {
+  load_rows(reader, kVectors, n, file, g.codes);
+  g.code_terms.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) g.code_terms.push_back(byte_terms(g, g.codes.row(i)));
+}
+
 void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!reader.has(kCodec)) return;
+  if (g.measured_once()) damaged("no codec of such vectors");
   CodecParams p;
   reader.open(kCodec, sizeof p);
   reader.read(&p, sizeof p);
@@ -265,7 +302,8 @@ void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
   if (impl_->file) impl_->file->verify();  // a copy of damaged rows would have a checksum that fits
   const Graph& g = impl_->graph;
   const bool with_vectors = options.vectors && impl_->has_vectors();
-  if (!options.vectors && (g.in_halves() || g.live.count() < g.size() || !impl_->has_vectors()))
+  if (!options.vectors &&
+      (g.in_halves() || g.in_bytes() || g.live.count() < g.size() || !impl_->has_vectors()))
     throw std::invalid_argument(
         "vectors: expected float32 and no removed rows to save an index without them; compact() it first");
   const VectorSums sums = options.vectors ? VectorSums{} : sum_vectors(g, true);
@@ -284,15 +322,16 @@ void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
                      static_cast<std::uint32_t>(g.max_level),
                      ids_kind(impl_->ids),
                      options.vectors && !g.dim_order.empty(),
-                     !with_vectors   ? kNone
-                     : g.in_halves() ? kHalves
-                                     : kFloats};
+                     with_vectors ? vector_form(*impl_) : kNone};
   std::vector<SectionToWrite> sections{
-      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }},
-      vectors_section(g, with_vectors),
-      rows_section(kLevels, g.level),
-      rows_section(kLinks, g.links0),
-      rows_section(kUpper, g.upper_links)};
+      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }}};
+  if (p.metric == Metric::kUser)  // optional, since a reader that does not know it does not know the metric
+    sections.push_back({kName, true, p.distance.name.size(),
+                        [&p](const ByteSink& out) { out(p.distance.name.data(), p.distance.name.size()); }});
+  sections.push_back(vectors_section(g, with_vectors));
+  sections.push_back(rows_section(kLevels, g.level));
+  sections.push_back(rows_section(kLinks, g.links0));
+  sections.push_back(rows_section(kUpper, g.upper_links));
   if (fixed.ordered_dims != 0)
     sections.push_back(
         {kDimOrder, false, g.dim_order.size() * sizeof(std::uint32_t),
@@ -343,12 +382,19 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
+  if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
+  if (params.metric == Metric::kUser)
+    params.distance = read_distance(reader, options.distance);
+  else if (options.distance.measure)
+    throw std::invalid_argument("distance: expected none with the metric of the index, got '" +
+                                options.distance.name + "'");
   try {
     check_params(p.dim, params);
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if (p.vector_form > kHalves) damaged("a known form of vectors");
+  if (p.vector_form > kUint8s) damaged("a known form of vectors");
   const bool in_file = with_vectors && !options.vectors;
   if (options.vectors && p.vector_form != kNone)
     throw std::invalid_argument("vectors: expected none for a file that has them");
@@ -359,7 +405,9 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   Graph& g = impl->graph;
   g.entry = p.entry;
   g.max_level = p.max_level;
-  if (g.in_halves())
+  if (g.in_bytes())
+    load_byte_rows(reader, p.size, file.get(), g);
+  else if (g.in_halves())
     load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
     load_rows(reader, kVectors, in_file ? p.size : 0, file.get(), g.vectors);
@@ -398,7 +446,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   if (options.vectors) check_sums(reader, g, options.verify);
   reader.finish();
   if (file && options.verify) file->verify();
-  if (!(file || options.vectors) || options.verify) check_vectors(g);
+  if (!(file || options.vectors) || options.verify) check_stored(g);
   if (!file || options.verify) check_codes(g);
   find_live(*impl);
   if (file) file->drop_pages();
@@ -413,7 +461,6 @@ HnswIndex HnswIndex::Impl::load_map(std::shared_ptr<const FileMap> map, const Lo
 }
 
 HnswIndex HnswIndex::load(const ByteSource& source, const LoadOptions& options) {
-  if (options.mmap) throw std::invalid_argument("mmap: expected a path to map, got a source of bytes");
   return Impl::load(source, true, options);
 }
 
