@@ -28,7 +28,6 @@ __all__ = [
     "as_int_vector",
     "as_matrix",
     "as_mu",
-    "as_queries",
     "as_scores",
     "as_threads",
     "as_values",
@@ -106,16 +105,6 @@ def as_matrix(name: str, values: ArrayLike, dim: int | None = None) -> Float32:
     if array.ndim != 2 or array.shape[1] == 0 or dim not in (None, array.shape[1]):
         raise ValueError(f"{name}: expected shape (n, {dim or 'd'}), got {array.shape}")
     return as_float32(array)
-
-
-def as_queries(name: str, values: ArrayLike, dim: int) -> tuple[Float32, bool]:
-    """Return queries as a matrix, and whether they were a single vector."""
-    array = as_array(name, values)
-    if array.ndim == 1:
-        if array.shape[0] != dim:
-            raise ValueError(f"{name}: expected shape ({dim},) or (n, {dim}), got {array.shape}")
-        return as_float32(array[None, :]), True
-    return as_matrix(name, array, dim), False
 
 
 def as_distances(name: str, values: ArrayLike) -> Float32:

@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ._arrays import as_int, as_queries, as_threads
+from ._arrays import as_int, as_threads
+from ._vector_dtype import as_queries
 from .exact import MAX_K
 from .hnsw_base import MAX_EF, HnswBase
 from .hnsw_results import SearchCounts, SearchResult
@@ -33,8 +34,8 @@ class HnswSearch(HnswBase):
 
         Parameters
         ----------
-        queries : (q, d) or (d,) array_like of float32
-            Other real dtypes are converted. Must be finite.
+        queries : (q, d) or (d,) array_like of the index's dtype
+            Other real dtypes are converted to float32, but none to bytes. Must be finite.
         k : int
             Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
         ef_search : int, optional
@@ -57,7 +58,8 @@ class HnswSearch(HnswBase):
         -------
         SearchResult
             `ids` (q, k) int64 and `distances` (q, k) float32; (k,) for a single query. Distances have the
-            same bits for any number of threads and any CPU instruction set.
+            same bits for any number of threads and any CPU instruction set. Those of bytes are whole numbers,
+            exact up to 2**24 and rounded beyond.
 
         Raises
         ------
@@ -65,7 +67,8 @@ class HnswSearch(HnswBase):
             Wrong shapes, non-finite values, a number out of range, a recall that the index is not tuned for,
             or not as many filters as queries.
         TypeError
-            Queries that are not real numbers, or filters that are neither integers nor booleans.
+            Queries that are not real numbers, or not of the dtype of an index of bytes, or filters that are
+            neither integers nor booleans.
 
         References
         ----------
@@ -103,7 +106,7 @@ class HnswSearch(HnswBase):
         *,
         counted: bool,
     ) -> tuple[tuple[Any, ...], bool]:
-        points, single = as_queries("queries", queries, self.dim)
+        points, single = as_queries("queries", queries, self._dtype, self.dim)
         k = as_int("k", k, 1, MAX_K)
         found = self._core.search(
             points,

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/vectors.hpp"
 #include "hnsw/query.hpp"
 
 namespace whimbrel {
@@ -26,17 +25,16 @@ void write_results(const SearchScratch& scratch, std::size_t k, std::int64_t sel
 
 }  // namespace
 
-void check_queries(const HnswIndex::Impl& index, MatrixView<const float> queries, std::size_t n_filters,
+void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
                    std::size_t threads) {
-  check_cols("queries", queries, index.graph.dim);
-  check_finite("queries", queries, threads);
+  index.check_vectors("queries", queries, threads);
   if (n_filters > 1 && n_filters != queries.rows)
     throw std::invalid_argument("filter: expected one, or one per query, " + std::to_string(queries.rows) +
                                 ", got " + std::to_string(n_filters));
 }
 
-void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
-                       float* distances, SearchCounts* counts) const {
+void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int64_t* ids, float* distances,
+                       SearchCounts* counts) const {
   const std::size_t k = params.k, threads = resolve_threads(params.threads);
   if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_queries(*impl_, queries, params.filters.size(), threads);
@@ -49,7 +47,7 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
     const float shift = distance_shift(*impl_);
     for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter,
                    [&](std::size_t q, SearchScratch& scratch) {
-                     query.run(queries.row(q), allowed.of_query(q), scratch);
+                     query.run(queries, q, allowed.of_query(q), scratch);
                      write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
                      if (counts) counts[q] = scratch.counts;
                    });

@@ -39,20 +39,22 @@ class Query {
   /// @param ef_search  0: the index's own; never below k
   Query(const HnswIndex::Impl& index, std::size_t k, std::size_t ef_search, bool exact);
 
-  /// The nearest rows of `allowed`, best first, in the scratch's results: at least k if they are found. The
-  /// node `without` is as if it were not in the graph.
-  void run(const float* row, const RowSet* allowed, SearchScratch& scratch,
+  /// For one of the queries: the nearest rows of `allowed`, best first, in the scratch's results: at least k
+  /// if they are found. The node `without` is as if it were not in the graph.
+  void run(VectorsView queries, std::size_t q, const RowSet* allowed, SearchScratch& scratch,
            std::uint32_t without = kNoNode) const;
   /// The same for a vector of the index itself.
   void run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                 std::uint32_t without = kNoNode) const;
 
  private:
-  /// `query`: in the caller's order, normalized for cosine; the stored form is in the scratch.
+  /// `query`: in the caller's order, normalized for cosine; null where distances are measured once. The
+  /// stored form is in the scratch.
   void answer(const float* query, const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
   std::size_t find_candidates(const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
-  std::pair<float, std::int64_t> measure(const float* query, std::uint32_t node,
-                                         SearchScratch& scratch) const;
+  /// Distances that are returned, but for distance_shift.
+  void measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
+               float* out) const;
   void rank(const float* query, std::size_t n, SearchScratch& scratch) const;
   void scan(const float* query, const RowSet& rows, SearchScratch& scratch) const;
 
