@@ -236,6 +236,12 @@ class WHIMBREL_API HnswIndex {
   /// for the second part. What is found afterwards may differ. If it is stopped, some links are replaced.
   void compact(const ChangeOptions& options = {});
 
+  /// Choose the links of all points again, by what the finished graph finds for them: recall then depends
+  /// little on the order of insertion. Takes about as long as a build; lists stay within their room. Searches
+  /// go on. The same index gives the same graph for any thread count. Links to removed points are replaced
+  /// first, as by compact(); if it throws after that, the graph is as it was.
+  void refine(const ChangeOptions& options = {});
+
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
   /// +inf. Distances are canonical: the same bits for any thread count and instruction set. Where a filter
   /// allows at least k points, k are found; the fewer it allows, the more of them are measured, up to all.

@@ -436,20 +436,11 @@ class Insertion {
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
                  const RowSet* staying, SliceMutex& state, ProgressMeter& meter) {
   if (graph.size() == first) return meter.finish();
-  // Building is bound by memory bandwidth, so it works on codes in a quarter of the bytes where they are
-  // precise enough. A small addition to a large index does without what costs a pass over the whole index,
-  // and strictly sequential insertion without codes: it gives one graph, however the vectors are spread over
-  // calls.
+  // A small addition to a large index does without what costs a pass over the whole index.
   const bool large = graph.size() - first >= first / 8;
-  PairCodes codes;
-  if (large && graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
-  const auto insert = [&](const auto& points) {
+  with_link_points(graph, large, threads, [&](const auto& points) {
     Insertion(graph, points, first, order, threads, large, staying, state).run(meter);
-  };
-  if (!codes.empty())
-    insert(codes.points(graph.params.metric));
-  else
-    with_row_points(graph, insert);
+  });
 }
 
 }  // namespace whimbrel

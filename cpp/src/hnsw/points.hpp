@@ -254,4 +254,18 @@ struct PairCodes {
 /// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.
 PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 
+/// fn(points) for what links are chosen by: codes in a fraction of the bytes, if it is worth it to encode all
+/// vectors, or else the form in which the index keeps them. Strictly sequential insertion does without codes:
+/// it gives one graph, however the vectors are spread over calls.
+template <class Fn>
+void with_link_points(const Graph& graph, bool worth_encoding, std::size_t threads, const Fn& fn) {
+  PairCodes codes;
+  if (worth_encoding && graph.params.batch_growth > 1 && !graph.measured_once())
+    codes = encode_pairs(graph, threads);
+  if (codes.empty())
+    with_row_points(graph, fn);
+  else
+    fn(codes.points(graph.params.metric));
+}
+
 }  // namespace whimbrel
