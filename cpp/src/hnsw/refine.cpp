@@ -57,8 +57,8 @@ class Refinement {
       meter_.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
       state_.change([&] {
-        std::swap(graph_.links0, old_links0_);
-        std::swap(graph_.upper_links, old_upper_links_);
+        copy_to(graph_.links0, old_links0_);
+        copy_to(graph_.upper_links, old_upper_links_);
       });
       throw;
     }
@@ -78,11 +78,11 @@ class Refinement {
   static BlockRows<std::uint32_t> copy(const BlockRows<std::uint32_t>& rows) {
     BlockRows<std::uint32_t> out(rows.stride());
     out.resize(rows.size());
-    rows.for_each_run([&, at = std::size_t{0}](const std::uint32_t* run, std::size_t n) mutable {
-      std::copy_n(run, n * rows.stride(), out.row(at));
-      at += n;
-    });
+    copy_to(out, rows);
     return out;
+  }
+  static void copy_to(BlockRows<std::uint32_t>& to, const BlockRows<std::uint32_t>& from) noexcept {
+    for (std::size_t i = 0; i < from.size(); ++i) std::copy_n(from.row(i), from.stride(), to.row(i));
   }
 
   void link_level(std::size_t l, bool keep) {
@@ -121,16 +121,11 @@ class Refinement {
     return {row, std::find(row, row + graph_.capacity(l), kNoNode)};
   }
 
+  /// Their values: the graph's own arrays are counted on the account of whom they were allocated for.
   void exchange(std::size_t l) {
     state_.change([&] {
-      if (l == 0) {
-        std::swap(graph_.links0, links0_);
-        return;
-      }
-      graph_.live.for_each([&](std::uint32_t node) {
-        if (graph_.level[node] >= l)
-          std::swap_ranges(list(node, l), list(node, l) + graph_.capacity(l), graph_.links(node, l));
-      });
+      for (const std::uint32_t node : members_)
+        std::swap_ranges(list(node, l), list(node, l) + graph_.capacity(l), graph_.links(node, l));
     });
   }
 
