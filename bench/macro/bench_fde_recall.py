@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bench import harness, machine, results
-from bench.dataset import DataError, Float32, Int64
+from bench.dataset import DataError, Float32
 from bench.machine import Row
 from bench.macro import token_bench
 from bench.macro.bench_fde import NAMES, SETTINGS
@@ -103,36 +103,31 @@ CONTESTANTS = {**LIBRARIES, **{kind: type("Planes", (Planes,), {"kind": kind}) f
 
 
 def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> None:
-    """A row per setting and contestant: recall of each seed. What the file has becomes a row again."""
+    """A row per setting, contestant and seed, the seeds from 1 on. What the file has becomes a row again."""
     if args.repetitions < 2:
         raise DataError(f"repetitions: expected at least 2, got {args.repetitions}")
     truth = None
     for setting in SETTINGS:
         for name, kind in CONTESTANTS.items():
             common = {"dataset": dataset, **dict(zip(NAMES, setting, strict=True)), "engine": name}
-            common |= {"n": args.n, "queries": args.queries, "repetitions": args.repetitions}
-            common |= {"core": machine.build_of_core()}
-            earlier = out.find("fde recall", common)
-            if earlier:
-                out.write("fde recall", {**common, "recall": earlier[-1]["recall"]})
-                continue
-            try:
-                peer = kind(dataset, args.data, args.n, args.queries, setting, max(args.threads))
-            except ImportError as error:
-                out.write("failed", {**common, "reason": str(error)})
-                continue
-            truth = peer.truth() if truth is None else truth
-            out.write("fde recall", {**common, "recall": recalls(peer, truth, args.repetitions)})
+            common |= {"n": args.n, "queries": args.queries, "core": machine.build_of_core()}
+            earlier = {row["seed"]: row["recall"] for row in out.find("fde recall", common)}
+            peer = None
+            for seed in range(1, args.repetitions + 1):
+                if seed not in earlier:
+                    try:
+                        peer = peer or kind(
+                            dataset, args.data, args.n, args.queries, setting, max(args.threads)
+                        )
+                    except ImportError as error:
+                        out.write("failed", {**common, "reason": str(error)})
+                        break
+                    truth = peer.truth() if truth is None else truth
+                    peer.seed = seed
+                    peer.prepare()
+                    earlier[seed] = peer.recall(truth)
+                out.write("fde recall", {**common, "seed": seed, "recall": earlier[seed]})
             harness.log(f"{dataset}, {setting}: {name}")
-
-
-def recalls(peer: FdePeer, truth: Int64, count: int) -> list[float]:
-    """Recall with the seeds from 1 on."""
-    found = []
-    for peer.seed in range(1, count + 1):
-        peer.prepare()
-        found.append(peer.recall(truth))
-    return found
 
 
 def described(recalls: Sequence[float]) -> str:
@@ -148,7 +143,10 @@ def difference(recalls: Sequence[float], base: Sequence[float]) -> str:
 
 def tables(rows: Sequence[Row]) -> str:
     """One for libraries, one for planes."""
-    found = {(row["engine"], *map(row.get, NAMES)): row for row in rows if row["kind"] == "fde recall"}
+    found: dict[tuple[object, ...], list[float]] = {}
+    for row in (row for row in rows if row["kind"] == "fde recall"):
+        found.setdefault((row["engine"], *map(row.get, NAMES)), []).append(row["recall"])
+    found = {key: recalls for key, recalls in found.items() if len(recalls) > 1}
     if not found:
         return ""
     settings = [f"({r_reps}, {k_sim}, {d_proj})" for k_sim, r_reps, d_proj in SETTINGS]
@@ -156,12 +154,12 @@ def tables(rows: Sequence[Row]) -> str:
     planes: list[list[str | None]] = [[name] for name in KINDS]
     for line in libraries + planes:
         for setting in SETTINGS:
-            row, base = found.get((line[0], *setting)), found.get(("numpy", *setting))
-            line.append(None if row is None else described(row["recall"]))
+            mine, base = found.get((line[0], *setting)), found.get(("numpy", *setting))
+            line.append(None if mine is None else described(mine))
             if line in planes:
-                line.append(difference(row["recall"], base["recall"]) if row and base else None)
-    row = next(iter(found.values()))
-    title = f"recall@{K} in {CANDIDATES} candidates, {row['queries']} queries, {row['repetitions']} seeds: "
+                line.append(difference(mine, base) if mine and base and len(mine) == len(base) else None)
+    count = max(map(len, found.values()))
+    title = f"recall@{K} in {CANDIDATES} candidates, {count} seeds: "
     title += "mean ± deviation of a seed (extremes); differences ± their standard error"
     parts = [
         results.table(["by", *settings], libraries),
