@@ -42,7 +42,7 @@ struct FdeParams {
   /// An empty cell gets the mean of all tokens that are as near as the nearest, instead of the first of them:
   /// no part of the method, and better (bench/multi_vector.md). kNative, with fill_empty.
   bool fill_mean = false;
-  std::uint64_t seed = 0;   ///< kGoogle: below 2^32
+  std::uint64_t seed = 0;  ///< kGoogle: below 2^32
   FdeMode mode = FdeMode::kNative;
   /// Subtracted from tokens before their signs are taken, and for nothing else; dim values, or none.
   std::vector<float> center;
