@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .data import read_arrays
 from .dataset import DataError
 
 TOKENS = "multivec/minilm_nfcorpus_f16.npz"
+MIN_QUERIES, MIN_ITEMS = 6, 100  # of a matrix of scores: splits, and the best 100
 
 
 @dataclass(frozen=True)
@@ -79,30 +81,43 @@ def maxsim(folder: Path) -> Bed:
     return Bed("maxsim-nfcorpus", scores, query_means @ means.T, 200, 60)
 
 
-def cross_encoder(folder: Path) -> Bed:
-    """Logits of a real cross-encoder, `scores/*.npz` with scores (q, n); the first stage is BM25.
+def cross_encoder(folder: Path, path: Path | None = None) -> Bed:
+    """Logits of a real cross-encoder; the first stage is BM25.
 
-    The file names its queries and items (`query_ids`, `item_ids`) and, by its own name, the collection in
-    `text/NAME` that they are from.
+    `path`, or the first of `folder`/scores, holds scores (q, n), query_ids and item_ids. Its own name, up to
+    a "_", is that of the collection in `folder`/text that these are of.
     """
-    paths = sorted((folder / "scores").glob("*.npz"))
+    paths = sorted((folder / "scores").glob("*.npz")) if path is None else [path]
     if not paths:
-        raise DataError(f"{folder / 'scores'} has no matrix")
-    with np.load(paths[0]) as file:
-        scores = file["scores"].astype(np.float32)
-        query_ids, item_ids = file["query_ids"].astype(str), file["item_ids"].astype(str)
+        raise DataError(f"{folder / 'scores'} has no matrix; name one with --scores")
+    scores, *ids = read_arrays(paths[0], "scores", "query_ids", "item_ids")
+    query_ids, item_ids = (list(map(str, part)) for part in ids)
+    if scores.shape != (len(query_ids), len(item_ids)) or scores.dtype.kind != "f":
+        expected = f"floats of shape ({len(query_ids)}, {len(item_ids)}), as many as ids"
+        raise DataError(f"{paths[0]}: scores: expected {expected}, got {scores.dtype} {scores.shape}")
+    if len(query_ids) < MIN_QUERIES or len(item_ids) < MIN_ITEMS:
+        least = f"at least {MIN_QUERIES} queries and {MIN_ITEMS} items"
+        raise DataError(f"{paths[0]}: expected {least}, got {len(query_ids)} and {len(item_ids)}")
+    if not np.isfinite(scores).all():
+        raise DataError(f"{paths[0]}: scores: expected finite values")
     texts = folder / "text" / paths[0].stem.split("_")[0]
-    queries, items = (_texts(texts / f"{kind}.jsonl.gz") for kind in ("queries", "corpus"))
-    first = bm25([queries[i] for i in query_ids], [items[i] for i in item_ids])
+    first = bm25(_texts(texts / "queries.jsonl.gz", query_ids), _texts(texts / "corpus.jsonl.gz", item_ids))
     n_anchors = min(500, 2 * len(scores) // 3)
-    return Bed("cross-encoder", scores, first, n_anchors, min(60, len(scores) - n_anchors))
+    name, n_tests = "cross-encoder", min(60, len(scores) - n_anchors)
+    return Bed(name, scores.astype(np.float32), first, n_anchors, n_tests)
 
 
-def _texts(path: Path) -> dict[str, str]:
-    """Title and text of each line, by its id."""
+def _texts(path: Path, ids: list[str]) -> list[str]:
+    """Title and text of those with these ids."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; a matrix is named after the collection it is of")
     with gzip.open(path, "rt") as file:
-        rows = map(json.loads, file)
-        return {row["_id"]: f"{row.get('title', '')} {row['text']}" for row in rows}
+        rows = list(map(json.loads, file))
+    known = {row["_id"]: f"{row.get('title', '')} {row['text']}" for row in rows}
+    missing = next((name for name in ids if name not in known), None)
+    if missing is not None:
+        raise DataError(f"{path}: expected a text for every id of the matrix, got none for {missing!r}")
+    return [known[name] for name in ids]
 
 
 def bm25(queries: list[str], items: list[str], k1: float = 0.9, b: float = 0.4) -> NDArray[np.float32]:
@@ -123,20 +138,20 @@ def bm25(queries: list[str], items: list[str], k1: float = 0.9, b: float = 0.4) 
     return scores
 
 
-def load(name: str, folder: Path | None) -> Bed:
-    """Make or read a bed by its name."""
+def load(name: str, folder: Path | None, scores: Path | None = None) -> Bed:
+    """Make or read a bed by its name; `scores` is the matrix of "cross-encoder"."""
     if name == "synthetic":
         return synthetic()
     if folder is None:
         raise DataError(f"{name} needs --data")
-    return cross_encoder(folder) if name == "cross-encoder" else maxsim(folder)
+    return cross_encoder(folder, scores) if name == "cross-encoder" else maxsim(folder)
 
 
 NAMES = ("synthetic", "maxsim-nfcorpus", "cross-encoder")
 
 
-def available(folder: Path | None) -> tuple[str, ...]:
+def available(folder: Path | None, scores: Path | None = None) -> tuple[str, ...]:
     """Beds that can be made."""
     if folder is None:
         return NAMES[:1]
-    return NAMES if any((folder / "scores").glob("*.npz")) else NAMES[:2]
+    return NAMES if scores is not None or any((folder / "scores").glob("*.npz")) else NAMES[:2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def split(tokens: Float32, offsets: Int64) -> list[Float32]:
     return np.split(tokens, offsets[1:-1])
 
 
+@cache
 def topics() -> TokenSet:
     """Documents of 20 to 120 tokens on three of 200 topics each; queries of 8 tokens on those of one."""
     rng = np.random.default_rng(3)

@@ -1,8 +1,10 @@
 """Speed of the algebra of cross-encoder search at 1,000,000 items and 500 anchor queries.
 
 - One query's predictions and their top 10, as `CurIndex.retrieve` gives them, against the memory bandwidth of
-  the same moment (all cores copying, bytes read plus bytes written; all cores reading, by BLAS `dot`) and
-  against NumPy: `y @ scores` of the same matrix, then `argpartition`.
+  the same moment and against NumPy: `y @ scores` of the same matrix, then `argpartition`. A pass only reads,
+  and its limit is what all cores can read, by BLAS `dot` of each core's part with itself, or of its two
+  halves; the better of both in each repetition. Copying moves bytes read plus bytes written, and moves more
+  of them a second than reads alone, since writes do not wait: a share of it is told as well.
 - A round of a search: what it costs beside its pass over the items.
 - Greedy anchors: 500 of 100,000 items.
 
@@ -30,6 +32,7 @@ from bench import harness, machine, results
 from bench.machine import Row
 
 K, N_ANCHORS = 10, 100
+WIDTHS = {"f16": 2, "int8": 1}  # bytes a value, else 4
 
 
 def side_by_side(work: Callable[[int], object], pool: ThreadPoolExecutor, cores: int) -> None:
@@ -48,6 +51,7 @@ def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[floa
     parts = np.array_split(flat, cores)
     halves = [part[: len(part) // 2] for part in parts]
     targets = [np.empty_like(part) for part in halves]
+    pairs = [np.split(part[: len(part) // 2 * 2], 2) for part in parts]
 
     def numpy() -> NDArray[np.int64]:
         predicted = weights @ scores
@@ -63,6 +67,7 @@ def passes(scores: NDArray[np.float32], repetitions: int) -> dict[str, list[floa
             # Half of the matrix, read and written: as many bytes as one pass reads.
             "copy": lambda: side_by_side(lambda c: np.copyto(targets[c], halves[c]), pool, cores),
             "read": lambda: side_by_side(lambda c: np.dot(parts[c], parts[c]), pool, cores),
+            "read in pairs": lambda: side_by_side(lambda c: np.dot(*pairs[c]), pool, cores),
         }
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for call in candidates.values():
@@ -90,27 +95,33 @@ def tables(rows: list[Row]) -> str:
     body = []
     for row in (row for row in rows if row["kind"] == "pass"):
         times, size = row["seconds"], row["n"] * row["queries"]
-        best = [min(c, r) for c, r in zip(times["copy"], times["read"], strict=True)]
-        for name, width in (("f32", 4), ("f16", 2), ("int8", 1), ("numpy", 4), ("copy", 4), ("read", 4)):
-            seconds = times[name]
+        ceilings = [min(both) for both in zip(times["read"], times["read in pairs"], strict=True)]
+        for name, seconds in times.items():
+            if name == "round":
+                continue
+            width = WIDTHS.get(name, 4)
+            shares = [
+                results.with_range([t / s * width / 4 for t, s in zip(limit, seconds, strict=True)], 2)
+                for limit in (ceilings, times["copy"])
+            ]
             body.append(
                 [
                     name,
                     results.with_range([1e3 * s for s in seconds], 1, " ms"),
                     results.with_range([width * size / s / 1e9 for s in seconds], 1, " GB/s"),
-                    results.with_range([b / s * width / 4 for b, s in zip(best, seconds, strict=True)], 2),
+                    *shares,
                     results.with_range([n / s for n, s in zip(times["numpy"], seconds, strict=True)], 1, "x"),
                 ]
             )
         body.append(
             ["round beside its pass", results.with_range([1e3 * s for s in times["round"]], 1, " ms")]
         )
-        body[-1] += [None] * 3
+        body[-1] += [None] * 4
     for row in (row for row in rows if row["kind"] == "greedy"):
         body.append(
-            [f"{row['count']} greedy anchors of {row['n']:,}", f"{row['seconds']:.1f} s", None, None, None]
+            [f"{row['count']} greedy anchors of {row['n']:,}", f"{row['seconds']:.1f} s", *[None] * 4]
         )
-    header = ["what", "time", "rate", "share of bandwidth", "faster than numpy"]
+    header = ["what", "time", "rate", "share of reading", "share of copying", "faster than numpy"]
     return results.table(header, body)
 
 

@@ -42,6 +42,7 @@ def encoders(documents: Sets, sample: Sets) -> dict[str, Any]:
         "FDE (20, 4, 8), 2,560": wb.FdeEncoder(judged_sets.DIM, 4, 20, 8),
         "FDE (20, 5, 16), 10,240": wb.FdeEncoder(judged_sets.DIM, 5, 20, 16),
         "FDE (20, 5, 16) centered": wb.FdeEncoder(judged_sets.DIM, 5, 20, 16, center=mean),
+        "FDE (20, 5, 16), means": wb.FdeEncoder(judged_sets.DIM, 5, 20, 16, fill_empty="mean"),
         "FDE (40, 6, 128) to 10,240": wb.FdeEncoder(judged_sets.DIM, 6, 40, None, 10_240),
         "LEMUR 1,024, document tokens": wb.LemurEncoder(documents, 1024),
         "LEMUR 2,048, document tokens": wb.LemurEncoder(documents, 2048),

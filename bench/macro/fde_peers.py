@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import neighbors, token_sets
-from bench.dataset import Float32
+from bench.dataset import Float32, Int64
 from bench.machine import Row
 from bench.macro import matrix_product
 from bench.macro.race import Contestant, Entry
@@ -28,6 +28,7 @@ class FdePeer(Contestant):
     """`work` encodes the first `timed` documents, all of them where a library is fast."""
 
     timed: int | None = None
+    seed: int | None = None  #: None: the library's own default
 
     def __init__(
         self, dataset: str, folder: Path | None, n: int | None, queries: int, setting: Setting, threads: int
@@ -39,7 +40,7 @@ class FdePeer(Contestant):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the encoder."""
+        """Make the encoder of `seed`."""
 
     def work(self) -> object:
         return self.encode(self.few)
@@ -53,10 +54,16 @@ class FdePeer(Contestant):
         """Encode queries, one row each."""
 
     def facts(self) -> Row:
+        return {"items": len(self.few), "recall": self.recall(self.truth())}
+
+    def truth(self) -> Int64:
+        """The best K documents of each query by exact MaxSim."""
+        return token_sets.best(token_sets.exact_scores(self.data), K)
+
+    def recall(self, truth: Int64) -> float:
+        """Share of them among the candidates."""
         scores = self.encode_queries(self.data.queries()) @ self.encode(self.documents).T
-        found = token_sets.best(scores, CANDIDATES)
-        truth = token_sets.best(token_sets.exact_scores(self.data), K)
-        return {"items": len(self.few), "recall": neighbors.recall(found, truth)}
+        return neighbors.recall(token_sets.best(scores, CANDIDATES), truth)
 
 
 class Whimbrel(FdePeer):
@@ -65,7 +72,11 @@ class Whimbrel(FdePeer):
     def prepare(self) -> None:
         import whimbrel as wb
 
-        self.encoder = wb.FdeEncoder(self.data.tokens.shape[1], *self.setting)
+        self.encoder = wb.FdeEncoder(self.data.tokens.shape[1], *self.setting, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """Arguments beside the setting."""
+        return {"seed": self.seed or 0}
 
     def work(self) -> object:
         return self.encoder.encode_documents((self.data.tokens, self.data.offsets), threads=self.threads)
@@ -88,8 +99,9 @@ class Fastembed(FdePeer):
         from fastembed.postprocess.muvera import Muvera
 
         k_sim, r_reps, d_proj = self.setting
+        seed = {} if self.seed is None else {"random_seed": self.seed}
         dim = self.data.tokens.shape[1]
-        self.encoder = Muvera(dim, k_sim=k_sim, dim_proj=d_proj, r_reps=r_reps)
+        self.encoder = Muvera(dim, k_sim=k_sim, dim_proj=d_proj, r_reps=r_reps, **seed)
 
     def encode(self, documents: list[Float32]) -> NDArray[Any]:
         return np.stack([self.encoder.process_document(document) for document in documents])
@@ -113,6 +125,7 @@ class MuveraPython(FdePeer):
             dimension=self.data.tokens.shape[1],
             projection_type="ams_sketch",
             projection_dimension=d_proj,
+            **({} if self.seed is None else {"seed": self.seed}),
         )
 
     def encode(self, documents: list[Float32]) -> NDArray[Any]:
@@ -131,14 +144,19 @@ class NumpyFde(FdePeer):
 
     def prepare(self) -> None:
         k_sim, r_reps, d_proj = self.setting
-        rng, dim = np.random.default_rng(1), self.data.tokens.shape[1]
-        self.planes = rng.standard_normal((dim, r_reps * k_sim)).astype(np.float32)
+        rng, dim = np.random.default_rng(1 if self.seed is None else self.seed), self.data.tokens.shape[1]
+        self.planes, self.thresholds = self.hyperplanes(rng, r_reps * k_sim)
         signs = rng.choice([-1, 1], (dim, r_reps * d_proj)) / np.sqrt(d_proj)
         self.projection = signs.astype(np.float32)
         self.bits = (2 ** np.arange(k_sim)).astype(np.int64)
         cells = np.arange(2**k_sim)
         self.differing = np.bitwise_xor.outer(cells, cells)
         self.differing = np.array([[int(x).bit_count() for x in row] for row in self.differing])
+
+    def hyperplanes(self, rng: np.random.Generator, count: int) -> tuple[Float32, Float32]:
+        """Normals, one a column, and what products must exceed."""
+        normals = rng.standard_normal((self.data.tokens.shape[1], count)).astype(np.float32)
+        return normals, np.zeros(count, np.float32)
 
     def encode(self, documents: list[Float32]) -> NDArray[Any]:
         return np.stack([self._encode(document, mean=True) for document in documents])
@@ -148,7 +166,8 @@ class NumpyFde(FdePeer):
 
     def _encode(self, tokens: Float32, mean: bool) -> Float32:
         k_sim, r_reps, d_proj = self.setting
-        cells = ((tokens @ self.planes).reshape(-1, r_reps, k_sim) > 0) @ self.bits  # (t, r_reps)
+        signs = (tokens @ self.planes > self.thresholds).reshape(-1, r_reps, k_sim)
+        cells = signs @ self.bits  # (t, r_reps)
         projected = (tokens @ self.projection).reshape(-1, r_reps, d_proj)
         out = np.zeros((r_reps, 2**k_sim, d_proj), np.float32)
         np.add.at(out, (np.arange(r_reps)[None, :], cells), projected)

@@ -89,6 +89,7 @@ class FdeEncoder::Impl {
       throw std::length_error("2^k_sim, dim: expected at most " + std::to_string(kMaxCells) + " and " +
                               std::to_string(kMaxDim) + " on a device, got " + std::to_string(n_cells) +
                               " and " + std::to_string(params_.dim));
+    if (params_.fill_mean) throw std::invalid_argument("fill_mean: expected false on a device, got true");
     length_ = params_.r_reps * n_cells * params_.d_proj;
     const FdeRandomObjects objects = draw_random_objects(params_);
     const std::size_t n_steps = round_up(params_.dim, kStepDepth) / kStepDepth;

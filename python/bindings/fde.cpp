@@ -15,9 +15,10 @@ namespace {
 FdeEncoder make_encoder(std::size_t dim, std::uint32_t k_sim, std::uint32_t r_reps,
                         const std::string& projection, std::size_t d_proj, std::size_t d_final,
                         bool fill_empty, std::uint64_t seed, const std::string& mode,
-                        const Array<float>& center) {
-  const FdeParams params =
+                        const Array<float>& center, bool fill_mean) {
+  FdeParams params =
       make_fde_params(dim, k_sim, r_reps, projection, d_proj, d_final, fill_empty, seed, mode, center);
+  params.fill_mean = fill_mean;
   const py::gil_scoped_release nogil;
   return FdeEncoder(params);
 }
@@ -64,7 +65,7 @@ void register_fde(py::module_& m) {
   py::class_<FdeEncoder>(m, "FdeEncoder", "See whimbrel.FdeEncoder.")
       .def(py::init(&make_encoder), py::arg("dim"), py::arg("k_sim"), py::arg("r_reps"),
            py::arg("projection"), py::arg("d_proj"), py::arg("d_final"), py::arg("fill_empty"),
-           py::arg("seed"), py::arg("mode"), py::arg("center").noconvert())
+           py::arg("seed"), py::arg("mode"), py::arg("center").noconvert(), py::arg("fill_mean"))
       .def("encode", &encode, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
            py::arg("documents"), py::arg("dtype"), py::arg("threads"), py::arg("progress"))
       .def("partitions", &partitions, py::arg("tokens").noconvert(), py::arg("threads"))

@@ -156,6 +156,7 @@ class FdeEncoder:
         seed: int,
         mode: str,
         center: _Float32,
+        fill_mean: bool,
     ) -> None: ...
     # An array (n, dim_out); for int8 a pair of it and the scales of its rows.
     def encode(

@@ -130,6 +130,8 @@ def encode(params: dict[str, Any], dim_out: int, name: str, sets: Any, dtype: st
 
     The random objects go to the device with every call that names other parameters than the one before.
     """
+    if params["fill_empty"] == "mean":
+        raise ValueError("fill_empty: expected True or False on a device, got 'mean'")
     place = _place(**{name: sets})
     from . import _cuda
 

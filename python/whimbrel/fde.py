@@ -15,9 +15,8 @@ from .fde_quality import FdeDiagnostics, diagnose, suggest
 
 __all__ = ["FdeEncoder"]
 
-PROJECTIONS = ("identity", "sign", "count_sketch")
-MODES, DTYPES = ("native", "google"), ("float32", "float16", "int8")
-LARGEST = 2**32 - 1
+PROJECTIONS, FILLS = ("identity", "sign", "count_sketch"), ("token", "mean")
+MODES, DTYPES, LARGEST = ("native", "google"), ("float32", "float16", "int8"), 2**32 - 1
 
 
 class FdeEncoder:
@@ -39,20 +38,19 @@ class FdeEncoder:
         Coordinates per cell after a random projection; None keeps all `dim`.
     d_final : int, optional
         Length that a count sketch brings the whole encoding to.
-    fill_empty : bool
-        A document's empty cell gets the first of the tokens whose signs differ least. Queries: never.
+    fill_empty : bool or {"token", "mean"}
+        A document's empty cell gets the first of the tokens whose signs differ least (True, "token") or their
+        mean: not in [1]_, better recall, mode "native" only, and not on devices. Queries: never.
     seed : int
         Decides all random objects. In mode "google" below 2**32.
     mode : {"native", "google"}
-        "google": random numbers and order of cells are those of the reference (google/graph-mining) as built
-        with libstdc++; encodings agree with its up to the rounding of sums.
+        "google": random objects and order of cells of the reference (google/graph-mining) with libstdc++.
     projection : {"count_sketch", "sign", "identity"}, optional
         "count_sketch" (default) adds each coordinate to one of `d_proj` sums with a random sign, as the
         reference does; "sign" is a dense matrix of ``+-1 / sqrt(d_proj)``, as in the paper, and slower. Both
         keep inner products on average, with the same variance. "identity" is the same as ``d_proj=None``.
     center : (dim,) array_like, optional
-        Subtracted from tokens before their signs are taken, and for nothing else: spreads tokens that all
-        point the same way over more cells.
+        Subtracted from tokens before their signs are taken, and for nothing else; may even out the cells.
 
     Raises
     ------
@@ -86,7 +84,7 @@ class FdeEncoder:
         r_reps: int = 20,
         d_proj: int | None = 16,
         d_final: int | None = None,
-        fill_empty: bool = True,
+        fill_empty: bool | str = True,
         seed: int = 0,
         mode: str = "native",
         projection: str | None = None,
@@ -98,6 +96,8 @@ class FdeEncoder:
         self.dim, self.k_sim = as_int("dim", dim, 1, 2**24), as_int("k_sim", k_sim, 0, 24)
         self.r_reps = as_int("r_reps", r_reps, 1, 2**16)
         offset = np.empty(0, np.float32) if center is None else as_float32(host_array("center", center))
+        if isinstance(fill_empty, str):
+            as_choice("fill_empty", fill_empty, FILLS)
         if center is not None and offset.shape != (self.dim,):
             raise ValueError(f"center: expected shape ({self.dim},), got {offset.shape}")
         self._params: dict[str, Any] = {  # in the order of the arguments
@@ -106,14 +106,15 @@ class FdeEncoder:
             "r_reps": self.r_reps,
             "d_proj": None if projection == "identity" else as_int("d_proj", d_proj, 1, LARGEST),
             "d_final": None if d_final is None else as_int("d_final", d_final, 1, LARGEST),
-            "fill_empty": bool(fill_empty),
+            "fill_empty": "mean" if fill_empty == "mean" else bool(fill_empty),
             "seed": as_int("seed", seed, 0, 2**64 - 1),
             "mode": as_choice("mode", mode, MODES),
             "projection": projection,
             "center": None if center is None else offset.tolist(),
         }
-        sizes = {name: self._params[name] or 0 for name in ("d_proj", "d_final")}
-        self._core = _core.FdeEncoder(**{**self._params, **sizes, "center": offset})
+        given = {name: self._params[name] or 0 for name in ("d_proj", "d_final")} | {"center": offset}
+        fills = {"fill_empty": bool(fill_empty), "fill_mean": fill_empty == "mean"}
+        self._core = _core.FdeEncoder(**{**self._params, **given, **fills})
 
     @property
     def dim_out(self) -> int:
@@ -178,9 +179,8 @@ class FdeEncoder:
     def suggest(cls, sample: RaggedLike, dim: int, *, seed: int = 0) -> FdeEncoder:
         """Choose the parameters for encodings of at most `dim` coordinates that suit sample documents best.
 
-        Every `k_sim` of 2..6 is tried with every `d_proj` of 8, 16, 32 and 64 and as many repetitions as fit.
-        The best is the one whose scores correlate most with exact Chamfer scores, between the heads of some
-        of the sample's documents as queries and all others.
+        Of each `k_sim` of 2..6 with each `d_proj` of 8, 16, 32 and 64, and as many repetitions as fit, whose
+        scores correlate most with exact Chamfer scores, between the heads of some documents and all others.
         `sample` has two documents or more, of which at most 200 are used; `dim` is at least 32.
         """
         return suggest(cls, as_ragged("sample", sample), as_int("dim", dim, 32, 2**28), seed)

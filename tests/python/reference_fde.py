@@ -144,6 +144,8 @@ class Encoder:
                     value = mine.mean(axis=0) if document else mine.sum(axis=0)
                 elif document and self.fill_empty and len(tokens) > 0:
                     value = projected[np.argmin(distance)]  # the first of several
+                    if self.fill_empty == "mean":
+                        value = projected[distance == distance.min()].mean(axis=0)
                 else:
                     continue
                 block[self.number(pattern)] = value

@@ -1,12 +1,16 @@
 """Data sets of the harness: files of the caller, ground truth, what is stored."""
 
+import gzip
+import json
+
 import numpy as np
 import pytest
 import whimbrel as wb
 from bench_rows import bench
 
-from bench import data, neighbors, stored_data
+from bench import cur_beds, data, neighbors, results, stored_data
 from bench.dataset import DataError, DataSet
+from bench.macro import bench_cur
 
 
 def test_files_of_the_caller_are_data_sets(tmp_path):
@@ -111,3 +115,47 @@ def test_a_stored_set_is_read_back(tmp_path):
     (folder / "base.npy").write_bytes(b"")
     with pytest.raises(DataError, match="damaged, remove it"):
         stored_data.read(folder)
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    """Scores of 9 queries and 120 items of the collection "toy", as they are written to a file."""
+    (tmp_path / "text/toy").mkdir(parents=True)
+    ids = {"queries": [f"q{i}" for i in range(9)], "corpus": [f"d{i}" for i in range(120)]}
+    for kind, names in ids.items():
+        with gzip.open(tmp_path / f"text/toy/{kind}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps({"_id": n, "text": f"word{int(n[1:]) % 7}"}) + "\n" for n in names)
+    scores = np.random.default_rng(4).standard_normal((9, 120)).astype(np.float16)
+    return {"scores": scores, "query_ids": np.array(ids["queries"]), "item_ids": np.array(ids["corpus"])}
+
+
+def test_a_matrix_of_scores_is_searched(tmp_path, in_checkout, monkeypatch, capsys, matrix):
+    monkeypatch.setattr(bench_cur, "BUDGETS", (110,))
+    np.savez(tmp_path / "toy_small.npz", **matrix)
+    bed = cur_beds.cross_encoder(tmp_path, tmp_path / "toy_small.npz")
+    assert (bed.scores.shape, bed.n_anchors, bed.n_tests) == ((9, 120), 6, 3)
+    np.testing.assert_array_equal(bed.first_stage[1] > 0, np.arange(120) % 7 == 1)
+    words = ["cur", "--data", tmp_path, "--scores", tmp_path / "toy_small.npz", "--out", tmp_path / "x"]
+    for _ in range(2):  # the second time nothing is measured
+        assert bench(*words, "--datasets", "cross-encoder", "--splits", "1") is None
+    rows = results.ResultFile(tmp_path / "x").rows("cur")
+    half = len(rows) // 2
+    assert [row["recall"] for row in rows[half:]] == [row["recall"] for row in rows[:half]]
+    assert capsys.readouterr().err.count("split 0, budget 110 done") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("toy", {"scores": np.zeros((9, 119))}, r"expected floats of shape \(9, 120\), as many as ids"),
+        ("toy", {"scores": np.zeros((9, 120), int)}, "got int64"),
+        ("toy", {"scores": np.full((9, 120), np.nan)}, "expected finite values"),
+        ("toy", {"query_ids": np.array(["q0"] * 8 + ["q99"])}, "got none for 'q99'"),
+        ("toy", {"query_ids": np.array(["q0"]), "scores": np.zeros((1, 120))}, "got 1 and 120"),
+        ("other", {}, "no such file; a matrix is named after the collection"),
+    ],
+)
+def test_a_matrix_that_cannot_be_searched_is_refused(tmp_path, matrix, name, change, message):
+    np.savez(tmp_path / f"{name}.npz", **{**matrix, **change})
+    with pytest.raises(DataError, match=message):
+        cur_beds.cross_encoder(tmp_path, tmp_path / f"{name}.npz")

@@ -5,7 +5,7 @@ import pytest
 from bench_rows import bench
 
 from bench import results, token_sets
-from bench.macro import fde_peers, maxsim_peers
+from bench.macro import bench_fde_recall, fde_peers, maxsim_peers
 from bench.macro.race import Contestant, Entry, by_threads, race, rates, ratios
 
 
@@ -97,3 +97,23 @@ def test_unknown_token_sets_are_refused(in_checkout, tmp_path, capsys):
     assert bench("maxsim", "--datasets", "wikipedia", "--out", tmp_path / "x.jsonl") == 2
     assert "expected one of nfcorpus, topics, got 'wikipedia'" in capsys.readouterr().err
     assert "nfcorpus is read from a folder" in bench("fde", "--datasets", "nfcorpus", "--out", tmp_path / "x")
+
+
+def test_recall_over_seeds_is_told_for_libraries_and_planes(tmp_path, in_checkout, monkeypatch, capsys):
+    monkeypatch.setattr(bench_fde_recall, "SETTINGS", ((3, 4, 8),))
+    chosen = {"whimbrel": fde_peers.Whimbrel, "numpy": fde_peers.NumpyFde}
+    chosen |= {kind: bench_fde_recall.CONTESTANTS[kind] for kind in bench_fde_recall.KINDS}
+    monkeypatch.setattr(bench_fde_recall, "CONTESTANTS", chosen)
+    words = ["fde-recall", "--datasets", "topics", "--n", "150", "--queries", "5", "--out", tmp_path / "x"]
+    assert "repetitions: expected at least 2, got 1" in bench(*words, "--repetitions", "1")
+    assert bench(*words, "--repetitions", "2") is None
+    rows = results.ResultFile(tmp_path / "x").rows("fde recall")
+    assert [row["engine"] for row in rows] == [name for name in chosen for _ in range(2)]
+    assert all(row["recall"] > 0.5 for row in rows)
+    assert rows[0]["recall"] != rows[1]["recall"]
+    assert capsys.readouterr().out.count("±") == 2 * len(chosen)
+    monkeypatch.setattr(fde_peers.FdePeer, "recall", None)  # nothing is measured again
+    assert bench(*words, "--repetitions", "2") is None
+    assert len(results.ResultFile(tmp_path / "x").rows("machine")) == 2
+    again = results.ResultFile(tmp_path / "x").rows("fde recall")
+    assert [row["recall"] for row in again[len(rows) :]] == [row["recall"] for row in rows]

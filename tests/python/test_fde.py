@@ -34,6 +34,7 @@ VARIANTS = (
     {"k_sim": 4, "r_reps": 3, "d_proj": 5, "projection": "sign"},
     {"k_sim": 2, "r_reps": 5, "d_proj": None, "seed": 2**63},
     {"k_sim": 3, "r_reps": 2, "d_proj": 3, "fill_empty": False, "seed": 9},
+    {"k_sim": 4, "r_reps": 3, "d_proj": 8, "fill_empty": "mean", "seed": 5},
     {"k_sim": 3, "r_reps": 4, "d_proj": 8, "d_final": 50, "seed": 3},
     {"k_sim": 0, "r_reps": 2, "d_proj": 4},
     {"k_sim": 3, "r_reps": 4, "d_proj": 8, "mode": "google", "seed": 7},
@@ -175,7 +176,7 @@ def test_queries_are_linear():
     np.testing.assert_allclose(scaled, 3 * first, atol=1e-5)
 
 
-@pytest.mark.parametrize("fill_empty", [False, True])
+@pytest.mark.parametrize("fill_empty", [False, True, "mean"])
 def test_repeating_every_token_changes_no_document(fill_empty):
     encoder = wb.FdeEncoder(10, k_sim=4, r_reps=3, d_proj=4, fill_empty=fill_empty)
     rows = tokens(9, 10)
@@ -194,6 +195,17 @@ def test_the_order_of_tokens_decides_ties_of_the_fill_only():
     occupied = empty_cells[0] != 0
     first, second = filled.encode_documents([rows, turned])
     np.testing.assert_allclose(first[occupied], second[occupied], atol=1e-5)
+
+
+def test_a_mean_fills_as_well_whatever_the_order_of_tokens():
+    encoder = wb.FdeEncoder(10, k_sim=5, r_reps=3, d_proj=4, fill_empty="mean")
+    rows = tokens(6, 10)
+    first, second = encoder.encode_documents([rows, rows[::-1]])
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert first.reshape(3, 32, 4).any(axis=2).all()
+    as_token = wb.FdeEncoder(10, k_sim=5, r_reps=3, d_proj=4, fill_empty="token")
+    assert as_token.fingerprint == wb.FdeEncoder(10, k_sim=5, r_reps=3, d_proj=4).fingerprint
+    np.testing.assert_array_equal(encoder.encode_queries([rows]), as_token.encode_queries([rows]))
 
 
 def test_filled_cells_hold_a_token():
@@ -425,6 +437,8 @@ def test_bad_sets_are_errors(form, kind, text):
         ({"seed": -1}, "seed: expected"),
         ({"seed": 2**32, "mode": "google"}, "seed: expected below 2"),
         ({"mode": "google", "projection": "sign"}, "projection: expected"),
+        ({"fill_empty": "median"}, "fill_empty: expected 'token' or 'mean', got 'median'"),
+        ({"fill_empty": "mean", "mode": "google"}, "fill_mean: expected false"),
         ({"mode": "faiss"}, "mode: expected 'native' or 'google', got 'faiss'"),
         ({"projection": "dense"}, "projection: expected"),
         ({"center": np.zeros(4)}, "center: expected shape"),
@@ -468,10 +482,16 @@ def test_an_encoder_pickles_as_its_parameters():
 
 def test_fingerprints_differ_where_encodings_may():
     changes = [{}, {"k_sim": 4}, {"r_reps": 21}, {"d_proj": 8}, {"d_proj": None}, {"d_final": 7}, {"seed": 1}]
-    changes += [{"fill_empty": False}, {"mode": "google"}, {"projection": "sign"}, {"center": np.ones(16)}]
+    changes += [
+        {"fill_empty": False},
+        {"fill_empty": "mean"},
+        {"mode": "google"},
+        {"projection": "sign"},
+        {"center": np.ones(16)},
+    ]
     prints = [wb.FdeEncoder(16, **c).fingerprint for c in changes]
     assert len(set(prints)) == len(prints)
-    assert "libstdc++" in prints[8]
+    assert "libstdc++" in prints[9]
     assert prints[0] == (
         "fde 1; mode native; dim 16; k_sim 5; r_reps 20; projection count_sketch; d_proj 16; d_final 0; "
         "fill_empty 1; seed 0; center none"

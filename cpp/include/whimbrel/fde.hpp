@@ -39,7 +39,10 @@ struct FdeParams {
   std::size_t d_proj = 16;  ///< coordinates per cell; kIdentity: dim, or 0 for that
   std::size_t d_final = 0;  ///< a count sketch of the whole brings it to this length; 0: none
   bool fill_empty = true;   ///< documents: an empty cell gets the token nearest to it. Queries: never
-  std::uint64_t seed = 0;   ///< kGoogle: below 2^32
+  /// An empty cell gets the mean of all tokens that are as near as the nearest, instead of the first of them:
+  /// no part of the method, and better (bench/multi_vector.md). kNative, with fill_empty.
+  bool fill_mean = false;
+  std::uint64_t seed = 0;  ///< kGoogle: below 2^32
   FdeMode mode = FdeMode::kNative;
   /// Subtracted from tokens before their signs are taken, and for nothing else; dim values, or none.
   std::vector<float> center;

@@ -33,6 +33,8 @@ class CellCensus {
   std::span<const std::uint32_t> empty() const noexcept { return empty_; }
   std::uint32_t count(std::uint32_t cell) const noexcept { return count_[cell]; }
   std::uint32_t nearest(std::uint32_t cell) const noexcept { return nearest_[cell]; }
+  /// Bits in which a cell that was filled differs from its nearest tokens.
+  std::uint32_t distance(std::uint32_t cell) const noexcept { return level_[cell]; }
   std::size_t n_cells() const noexcept { return count_.size(); }
 
  private:

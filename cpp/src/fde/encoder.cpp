@@ -54,6 +54,8 @@ FdeParams checked(FdeParams p) {
     if (p.seed > std::numeric_limits<std::uint32_t>::max())
       fail("seed", "below 2^32, as the reference has it", std::to_string(p.seed));
   }
+  if (p.fill_mean && (!p.fill_empty || p.mode == FdeMode::kGoogle))
+    fail("fill_mean", "false without fill_empty, and for the reference, which fills with a token", "true");
   const std::size_t cells = std::size_t{1} << p.k_sim;
   if (p.d_proj > FdeEncoder::kMaxLength / cells / p.r_reps)
     throw std::length_error("r_reps * 2^k_sim * d_proj: expected at most " +
@@ -222,9 +224,29 @@ class FdeEncoder::Impl {
     // Without bits there is one cell, and it has tokens.
     if (!params_.fill_empty || census.empty().empty()) return;
     census.fill();
-    for (const std::uint32_t cell : census.empty())
-      std::copy_n(block.projected(repetition, begin + census.nearest(cell)), width,
-                  out + number(cell) * width);
+    for (const std::uint32_t cell : census.empty()) {
+      float* filled = out + number(cell) * width;
+      if (params_.fill_mean)
+        mean_of_nearest(cells, cell, census.distance(cell), block, repetition, begin, filled);
+      else
+        std::copy_n(block.projected(repetition, begin + census.nearest(cell)), width, filled);
+    }
+  }
+
+  /// The mean of the tokens whose bits differ from the cell's in so many. `out` is zero.
+  void mean_of_nearest(std::span<const std::uint32_t> cells, std::uint32_t cell, std::uint32_t distance,
+                       const TokenBlock& block, std::uint32_t repetition, std::size_t begin,
+                       float* out) const {
+    const std::size_t width = params_.d_proj;
+    std::size_t found = 0;
+    for (std::size_t t = 0; t < cells.size(); ++t) {
+      if (static_cast<std::uint32_t>(std::popcount(cells[t] ^ cell)) != distance) continue;
+      const float* token = block.projected(repetition, begin + t);
+      for (std::size_t j = 0; j < width; ++j) out[j] += token[j];
+      ++found;
+    }
+    const float share = 1 / static_cast<float>(found);
+    for (std::size_t j = 0; j < width; ++j) out[j] *= share;
   }
 
   /// The final sketch, and the type of the output.
@@ -286,8 +308,11 @@ std::string FdeEncoder::fingerprint() const {
   return std::string("fde 1; mode ") + (p.mode == FdeMode::kGoogle ? "google, libstdc++" : "native") +
          "; dim " + std::to_string(p.dim) + "; k_sim " + std::to_string(p.k_sim) + "; r_reps " +
          std::to_string(p.r_reps) + "; projection " + projection + "; d_proj " + std::to_string(p.d_proj) +
-         "; d_final " + std::to_string(p.d_final) + "; fill_empty " + (p.fill_empty ? "1" : "0") + "; seed " +
-         std::to_string(p.seed) + "; center " + center;
+         "; d_final " + std::to_string(p.d_final) + "; fill_empty " +
+         (p.fill_mean    ? "mean"
+          : p.fill_empty ? "1"
+                         : "0") +
+         "; seed " + std::to_string(p.seed) + "; center " + center;
 }
 
 }  // namespace whimbrel

@@ -242,28 +242,31 @@ float norm_bound(const float* rows, std::size_t n, std::size_t stride, std::size
   return fold(bound) + kept;
 }
 
-/// kRows independent rows hide the latency of the adds and of the folds. The rows after them are fetched
-/// meanwhile: the processor's own prefetching stops at every page, which is one or two rows.
+/// kRows rows, `apart` elements from each other, in step: independent sums hide the latency of the adds and
+/// of the folds, and each row is a stream of its own for the processor's prefetching, which stops at every
+/// page. kAhead bytes of each stream are fetched besides; what follows a row is the next one of its stream.
 template <std::size_t kRows, class T>
-inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std::size_t stride, float* out) {
+inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std::size_t apart, float* out,
+                          std::size_t out_apart) {
+  constexpr std::size_t kAhead = 1024 / sizeof(T);
   Vec lane[kRows][kLaneVecs] = {};
   std::size_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < kRows; ++r)
       for (std::size_t line = 0; line < kLanes; line += kPerLine<T>)
-        prefetch(rows + (kRows + r) * stride + i + line);
+        if (kLanes >= kPerLine<T> || i % kPerLine<T> == 0) prefetch(rows + r * apart + i + kAhead + line);
 #pragma GCC unroll 8
     for (std::size_t v = 0; v < kLaneVecs; ++v) {
       const Vec q = load(query + i + v * kWidth);
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < kRows; ++r)
-        lane[r][v] = Ip::plain(lane[r][v], load(rows + r * stride + i + v * kWidth), q);
+        lane[r][v] = Ip::plain(lane[r][v], load(rows + r * apart + i + v * kWidth), q);
     }
   }
   for (std::size_t v = 0; i < d; ++v, i += kWidth)
     for (std::size_t r = 0; r < kRows; ++r) {
-      const T* x = rows + r * stride + i;
+      const T* x = rows + r * apart + i;
       lane[r][v] = d - i >= kWidth
                        ? Ip::plain(lane[r][v], load(x), load(query + i))
                        : Ip::plain(lane[r][v], load_partial(x, d - i), load_partial(query + i, d - i));
@@ -271,7 +274,7 @@ inline void dot_some_rows(const float* query, std::size_t d, const T* rows, std:
   for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t half = kLaneVecs / 2; half > 0; half /= 2)
       for (std::size_t v = 0; v < half; ++v) lane[r][v] = lane[r][v] + lane[r][v + half];
-    out[r] = fold(lane[r][0]);
+    out[r * out_apart] = fold(lane[r][0]);
   }
 }
 
@@ -280,9 +283,11 @@ void dot_rows(const float* query, std::size_t d, const T* rows, std::size_t stri
               float* out) {
   // Accumulators must fit the registers: 8 of 32 with AVX-512, 8 of 16 with AVX2; with SSE one row has 8.
   constexpr std::size_t kRows = kLaneVecs <= 2 ? 4 : kLaneVecs <= 4 ? 2 : 1;
-  std::size_t i = 0;
-  for (; i + kRows <= n; i += kRows) dot_some_rows<kRows>(query, d, rows + i * stride, stride, out + i);
-  for (; i < n; ++i) dot_some_rows<1>(query, d, rows + i * stride, stride, out + i);
+  const std::size_t run = n / kRows;
+  for (std::size_t i = 0; i < run; ++i)
+    dot_some_rows<kRows>(query, d, rows + i * stride, run * stride, out + i, run);
+  for (std::size_t i = run * kRows; i < n; ++i)
+    dot_some_rows<1>(query, d, rows + i * stride, stride, out + i, 1);
 }
 
 void widen_f16(const std::uint16_t* codes, std::size_t n, float* out) {
