@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HnswIndex"]
 
 MAX_DIM = 2**20
+RERANKS = ("f32", "f16", "none")
 
 
 class HnswIndex(HnswInsert):
@@ -53,9 +54,12 @@ class HnswIndex(HnswInsert):
         sample which codes keep neighborhoods: of the narrowest projection that does (principal components),
         of the vectors, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
         ("auto": 8,192), and again by one that finds four times the vectors they were learned from.
-    rerank : {"f32", "f16"}, optional
+    rerank : {"f32", "f16", "none"}, optional
         In which form the vectors are kept. "f16", for codes, halves their memory, and distances are those of
-        the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32".
+        the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32". With "none" they
+        are dropped as soon as there are codes ("sq8" or "auto"), which are never learned again, so let the
+        first `add` bring enough typical vectors: distances, with ``exact=True`` too, are those of what the
+        codes stand for, and so is what `get_vectors` returns. Where codes would not do, the vectors stay.
     dtype : {"float32", "int8", "uint8"}
         What vectors and queries consist of. Bytes are kept as they are, in a quarter of the room, and
         compared in whole numbers, by "l2" or "ip", without a codec, up to 32,768 of them. For "cosine", scale
@@ -121,7 +125,7 @@ class HnswIndex(HnswInsert):
             float(batch_growth),
             bool(keep_pruned),
             as_choice("codec", codec, CODECS),
-            as_choice("rerank", rerank or ("f16" if codec == "f16" else "f32"), ("f32", "f16")),
+            as_choice("rerank", rerank or ("f16" if codec == "f16" else "f32"), RERANKS),
             as_dtype(dtype),
         )
 

@@ -442,7 +442,8 @@ void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> 
   // calls.
   const bool large = graph.size() - first >= first / 8;
   PairCodes codes;
-  if (large && graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
+  if (large && graph.params.batch_growth > 1 && !graph.measured_once() && !graph.only_codes())
+    codes = encode_pairs(graph, threads);
   const auto insert = [&](const auto& points) {
     Insertion(graph, points, first, order, threads, large, staying, state).run(meter);
   };

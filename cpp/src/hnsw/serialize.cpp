@@ -9,6 +9,7 @@
 #include "base/container.hpp"
 #include "base/file_io.hpp"
 #include "hnsw/byte_rows.hpp"
+#include "hnsw/codes.hpp"
 #include "hnsw/impl.hpp"
 
 namespace whimbrel {
@@ -29,14 +30,21 @@ struct Params {
 };
 static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
-enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2, kInt8s = 3, kUint8s = 4 };
+enum VectorForm : std::uint32_t {
+  kFloats = 0,
+  kNone = 1,
+  kHalves = 2,
+  kInt8s = 3,
+  kUint8s = 4,
+  kCodesOnly = 5
+};
 
 /// The section CODC, byte for byte.
 struct CodecParams {
   std::uint64_t trained_size;
   std::uint32_t codec, code_dim, projected;
   float step, rerank;
-  std::uint32_t reserved;
+  std::uint32_t no_vectors;  // once there are codes
 };
 static_assert(sizeof(CodecParams) == 32);
 /// A row of the section TUNE, byte for byte.
@@ -74,6 +82,7 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
 }
 
 std::uint32_t vector_form(const HnswIndex::Impl& index) {
+  if (index.graph.only_codes()) return kCodesOnly;
   if (!index.has_vectors()) return kNone;
   switch (index.graph.params.vector_type) {
     case VectorType::kInt8:
@@ -232,6 +241,9 @@ void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!halves && p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
       p.codec != static_cast<std::uint32_t>(Codec::kAuto))
     damaged("a known codec");
+  if (p.no_vectors > 1 || (p.no_vectors == 1 && g.params.rerank == Rerank::kF16))
+    damaged("a known form of the vectors");
+  if (p.no_vectors == 1) g.params.rerank = Rerank::kNone;
   if (halves && (!g.in_halves() || p.code_dim != 0)) damaged("vectors in float16, and no codes");
   if (p.trained_size > g.size()) damaged("a codec learned from rows of the index");
   g.params.codec = static_cast<Codec>(p.codec);
@@ -353,7 +365,7 @@ void HnswIndex::save(const ByteSink& sink) const {
                           !g.quantizer.columns.empty(),
                           g.quantizer.step,
                           g.quantizer.rerank,
-                          0};
+                          p.rerank == Rerank::kNone};
   append_codec_sections(g, codec, sections);
   const std::vector<TunedEf> results = tuned();
   if (!results.empty())  // optional: searches that do not ask for a recall need none of it
@@ -389,6 +401,10 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (p.vector_form == kCodesOnly) {
+    params.codec = Codec::kSq8;  // the section of the codec says which
+    params.rerank = Rerank::kNone;
+  }
   if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
   if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
   if (params.metric == Metric::kUser)
@@ -401,7 +417,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if (p.vector_form > kUint8s || (p.vector_form == kNone) == with_vectors)
+  if (p.vector_form > kCodesOnly || (p.vector_form == kNone) == with_vectors)
     damaged(with_vectors ? "an index that has its vectors" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);
@@ -413,7 +429,8 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   else if (g.in_halves())
     load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
-    load_rows(reader, kVectors, with_vectors ? p.size : 0, file.get(), g.vectors);
+    load_rows(reader, kVectors, with_vectors && p.vector_form != kCodesOnly ? p.size : 0, file.get(),
+              g.vectors);
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);
@@ -438,6 +455,13 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   }
   read_ids(reader, p.explicit_ids, p.size, impl->ids);
   read_codec(reader, g, file.get());
+  if (!g.dim_order.empty() && (p.vector_form != kFloats || g.params.rerank == Rerank::kNone))
+    damaged("coordinates in the caller's order");
+  if ((p.vector_form == kCodesOnly) != g.only_codes()) damaged("codes where there are no vectors");
+  if (g.only_codes() && !file) {  // a mapped index does not change
+    g.code_terms = code_terms(g.quantizer, params.metric, g.codes);
+    if (g.code_terms.size() != g.size()) damaged("codes that can be compared");
+  }
   read_tuned(reader, impl->tuned);
   reader.finish();
   if (file && options.verify) file->verify();
