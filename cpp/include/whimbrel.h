@@ -176,6 +176,10 @@ WHIMBREL_API wb_status wb_hnsw_create_user(size_t dim, const wb_distance* distan
  * order: (vectors.rows,) a permutation, the order of insertion; null: as given */
 WHIMBREL_API wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids,
                                    const int64_t* order, const wb_run* run);
+/* To an empty index, which then reads vectors where they are: they must outlive it, and it takes no changes.
+ * Who changes them gets other results, but no crash. WB_COSINE: rows of length 1. */
+WHIMBREL_API wb_status wb_hnsw_add_over(wb_hnsw* index, wb_matrix vectors, const int64_t* ids,
+                                        const int64_t* order, const wb_run* run);
 
 /* The approximate k nearest of each query, as wb_knn returns them. ef_search 0: the index's default. */
 WHIMBREL_API wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
@@ -212,6 +216,11 @@ WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
 WHIMBREL_API wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index);
 /* The same from a file in memory, at a multiple of 64, which must not change while the index lives. */
 WHIMBREL_API wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index);
+/* The file without the vectors, and an index over the caller's: those with which it was saved, as
+ * wb_hnsw_add_over takes them (WB_COSINE: as wb_hnsw_get_vectors gives them). verify not 0: compare all of
+ * them. */
+WHIMBREL_API wb_status wb_hnsw_save_links(const wb_hnsw* index, const char* path);
+WHIMBREL_API wb_status wb_hnsw_load_over(const char* path, wb_matrix vectors, int verify, wb_hnsw** index);
 WHIMBREL_API wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context);
 WHIMBREL_API wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index);
 /* Files of wb_hnsw_create_user; WB_INVALID_ARGUMENT for another name than that of the distance there. */

@@ -91,11 +91,23 @@ void add(HnswIndex& self, const py::array& vectors, const OptionalIds& ids, cons
   self.add(rows, options);
 }
 
-HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids,
+/// Whoever is bound to this keeps the array alive.
+void add_over(HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids, const OptionalIds& order,
+              std::size_t threads, const py::object& progress) {
+  const auto rows = as_strided_matrix(vectors);
+  AddOptions options = add_options(ids, order, threads, progress);
+  options.copy = false;
+  const py::gil_scoped_release nogil;
+  self.add(rows, options);
+}
+
+template <bool kCopy>
+HnswIndex bulk_build(const HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids,
                      const OptionalIds& order, std::size_t threads, const py::object& progress,
                      const py::object& linker) {
-  const auto rows = as_matrix(vectors);
-  const AddOptions options = add_options(ids, order, threads, progress);
+  const auto rows = as_strided_matrix(vectors);
+  AddOptions options = add_options(ids, order, threads, progress);
+  options.copy = kCopy;
   LevelLinker link = link_nearest(knn_earlier);
   if (!linker.is_none()) {
     const void* theirs = PyCapsule_GetPointer(linker.ptr(), kLinkerCapsule);
@@ -206,6 +218,14 @@ py::array get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) {
   return vectors_of<float>(self, wanted);
 }
 
+/// Whoever is bound to this keeps `vectors` alive.
+HnswIndex load_hnsw(const std::string& path, bool mmap, bool verify,
+                    const std::optional<StridedFloats>& vectors) {
+  LoadOptions options{mmap, verify};
+  if (vectors) options.vectors = as_strided_matrix(*vectors);
+  return with_path(path, [&] { return HnswIndex::load(path, options); });
+}
+
 }  // namespace
 
 void register_hnsw(py::module_& m) {
@@ -222,9 +242,15 @@ void register_hnsw(py::module_& m) {
            py::arg("codec"), py::arg("rerank"), py::arg("dtype"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
-      .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
-           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"),
-           py::arg("linker"))
+      .def("add_over", &add_over, py::keep_alive<1, 2>(), py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
+           py::arg("progress"))
+      .def("bulk_build", &bulk_build<true>, py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
+           py::arg("progress"), py::arg("linker"))
+      .def("bulk_build_over", &bulk_build<false>, py::keep_alive<0, 2>(), py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
+           py::arg("progress"), py::arg("linker"))
       .def("remove", &remove, py::arg("ids").noconvert(), py::arg("threads"))
       .def("update", &update, py::arg("ids").noconvert(), py::arg("vectors").noconvert(), py::arg("threads"),
            py::arg("progress"))
@@ -265,15 +291,23 @@ void register_hnsw(py::module_& m) {
       .def("validate", &validate_tuple)
       .def("memory_usage",
            [](const HnswIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
-      .def("save_path", &save_path<HnswIndex>, py::arg("path"))
+      .def(
+          "save_path",
+          [](const HnswIndex& self, const std::string& path, bool vectors) {
+            with_path(path, [&] { self.save(path, {vectors}); });
+          },
+          py::arg("path"), py::arg("vectors") = true)
       .def("save_file", &save_file<HnswIndex>, py::arg("file"))
       .def("dumps", &dumps<HnswIndex>)
-      .def_static(
-          "load_path",
-          [](const std::string& path, bool mmap, bool verify) {
-            return with_path(path, [&] { return HnswIndex::load(path, {mmap, verify}); });
-          },
-          py::arg("path"), py::arg("mmap") = false, py::arg("verify") = false)
+      .def("to_hnswlib", [](const HnswIndex& self,
+                            const std::string& path) { with_path(path, [&] { self.to_hnswlib(path); }); })
+      .def_static("from_hnswlib",
+                  [](const std::string& path, std::size_t dim, const std::string& metric) {
+                    return with_path(
+                        path, [&] { return HnswIndex::from_hnswlib(path, dim, metric_from_name(metric)); });
+                  })
+      .def_static("load_path", &load_hnsw, py::keep_alive<0, 4>(), py::arg("path"), py::arg("mmap") = false,
+                  py::arg("verify") = false, py::arg("vectors").noconvert().none(true) = py::none())
       .def_static("load_file", &load_file<HnswIndex>, py::arg("file"))
       .def_static("loads", &loads<HnswIndex>, py::arg("data"));
 }

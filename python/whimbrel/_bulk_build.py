@@ -13,7 +13,7 @@ from ._device_exact import parse_device
 BulkBuild: TypeAlias = Callable[..., CoreIndex]
 
 
-def bulk_build(core: CoreIndex, candidates: str, device: str | None) -> BulkBuild | None:
+def bulk_build(core: CoreIndex, candidates: str, device: str | None, copy: bool = True) -> BulkBuild | None:
     """Return what makes an index like `core` of vectors at once; None if it is to be filled by searching.
 
     Raises
@@ -36,4 +36,4 @@ def bulk_build(core: CoreIndex, candidates: str, device: str | None) -> BulkBuil
         from . import _cuda
 
         linker = _cuda.level_linker(number)
-    return partial(core.bulk_build, linker=linker)
+    return partial(core.bulk_build if copy else core.bulk_build_over, linker=linker)

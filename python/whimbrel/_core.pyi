@@ -42,6 +42,7 @@ class _Stats(TypedDict):
     mean_degree: float
     code_dim: int
     projected: bool
+    borrowed_bytes: int
     build_seconds: float
 
 __version__: str
@@ -214,9 +215,27 @@ class HnswIndex:
         threads: int,
         progress: _Progress,
     ) -> None: ...
+    # To an empty index, which reads the vectors where they are and keeps them alive.
+    def add_over(
+        self,
+        vectors: _Float32,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
     # A new index with the parameters of this one, from exact candidates; linked on the CPU, or by what
     # _cuda.level_linker returned.
     def bulk_build(
+        self,
+        vectors: _Float32,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        threads: int,
+        progress: _Progress,
+        linker: object,
+    ) -> HnswIndex: ...
+    def bulk_build_over(
         self,
         vectors: _Float32,
         ids: _Int64 | None,
@@ -275,11 +294,16 @@ class HnswIndex:
     def stats(self) -> _Stats: ...
     def validate(self) -> tuple[int, int, int]: ...
     def memory_usage(self) -> int: ...
-    def save_path(self, path: bytes) -> None: ...
+    def to_hnswlib(self, path: bytes) -> None: ...
+    def save_path(self, path: bytes, vectors: bool = True) -> None: ...
     def save_file(self, file: Any) -> None: ...
     def dumps(self) -> bytes: ...
     @staticmethod
-    def load_path(path: bytes, mmap: bool = False, verify: bool = False) -> HnswIndex: ...
+    def load_path(
+        path: bytes, mmap: bool = False, verify: bool = False, vectors: _Float32 | None = None
+    ) -> HnswIndex: ...
+    @staticmethod
+    def from_hnswlib(path: bytes, dim: int, metric: str) -> HnswIndex: ...
     @staticmethod
     def load_file(file: Any) -> HnswIndex: ...
     @staticmethod

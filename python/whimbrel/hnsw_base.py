@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arrays import Int64, as_array, as_int, as_int_vector
-from ._core import HnswIndex as CoreIndex
 from ._core import active_isa
-from ._saved_index import SavedIndex, path_bytes
 from ._vector_dtype import Vectors
+from .hnsw_files import HnswFiles
 from .hnsw_results import HnswStats, HnswValidation
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from ._saved_index import PathOrFile
 
 __all__ = ["HnswBase"]
 
@@ -26,39 +20,10 @@ MAX_LEVEL = 255
 MAX_EF = 1_000_000
 
 
-class HnswBase(SavedIndex[CoreIndex]):
+class HnswBase(HnswFiles):
     """Base of `HnswIndex`; not for use on its own."""
 
-    _core_type = CoreIndex
     _order: str | None = None
-
-    @classmethod
-    def load(cls, file: PathOrFile, *, mmap: bool = False, verify: bool = False) -> Self:
-        """Read an index from a path, or from an object with ``read(n) -> bytes``.
-
-        Parameters
-        ----------
-        file : path-like or file object
-        mmap : bool
-            Leave vectors and codes in the file and read only the rest, which is verified as ever. Needs a
-            path. The index takes no changes. `save` to the same path replaces the file, and the index goes on
-            with the old one; nobody may shorten the file in place, and who changes it in place gets other
-            results but never a crash. Not on Windows.
-        verify : bool
-            With `mmap`: read vectors and codes once all the same, to verify them. `save` does so too.
-
-        Raises
-        ------
-        FormatError
-            If it is not a whole, undamaged index of a known version.
-        OSError
-            If it cannot be read.
-        """
-        if not mmap:
-            return super().load(file)
-        if hasattr(file, "read"):
-            raise ValueError("file: expected a path with mmap=True, got a file object")
-        return cls._wrap(CoreIndex.load_path(path_bytes(file), True, bool(verify)))
 
     def __len__(self) -> int:
         return self._core.size()
@@ -155,7 +120,7 @@ class HnswBase(SavedIndex[CoreIndex]):
         return HnswValidation(*self._core.validate())
 
     def memory_usage(self) -> int:
-        """Bytes of vectors, codes, graph and ids in use; without those that stay in a mapped file."""
+        """Bytes of vectors, codes, graph and ids in use; not those in a mapped file or the caller's array."""
         return self._core.memory_usage()
 
     def get_vectors(self, ids: ArrayLike) -> Vectors:

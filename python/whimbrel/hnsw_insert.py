@@ -73,6 +73,7 @@ class HnswInsert(HnswChange):
         threads: int,
         progress: Progress,
         bulk: BulkBuild | None = None,
+        copy: bool = True,
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
         threads = as_threads(threads)
@@ -80,7 +81,8 @@ class HnswInsert(HnswChange):
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if bulk is None:
-                self._core.add(rows, numbers, permutation, threads, callback)
+                add = self._core.add if copy else self._core.add_over
+                add(rows, numbers, permutation, threads, callback)
             else:
                 self._core = bulk(rows, numbers, permutation, threads, callback)
         self._order = name

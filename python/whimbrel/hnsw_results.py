@@ -145,7 +145,8 @@ class HnswStats:
     memory_bytes : int
         Vectors, codes, graph and ids in memory.
     borrowed_bytes : int
-        Vectors and codes that stay in a mapped file; how much of them is in memory is the system's choice.
+        Vectors and codes that stay in a mapped file, of which the system decides how much is in memory, or in
+        the caller's array.
     code_dim : int
         Dimension of the codes that searches run on, a byte each; 0 if they run on the vectors.
     projected : bool

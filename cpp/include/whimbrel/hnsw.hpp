@@ -61,11 +61,21 @@ struct AddOptions {
   std::span<const std::int64_t> order = {};
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in vectors
+  /// False, for an empty index: it reads `vectors` where they are. They must outlive it, and it takes no
+  /// changes. Who changes them gets other results, but never a crash. kF32 as rerank; for kCosine rows of
+  /// length 1. Rows keep the caller's order of coordinates.
+  bool copy = true;
 };
 
 struct ChangeOptions {
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in points that were looked at, or inserted
+};
+
+struct SaveOptions {
+  /// False: the file has none, and load() gets them (LoadOptions::vectors). For an index that has no removed
+  /// rows and keeps its vectors in float32.
+  bool vectors = true;
 };
 
 struct LoadOptions {
@@ -74,8 +84,11 @@ struct LoadOptions {
   /// in place gets other results, but never a crash. save() replaces a file, and the index goes on with the
   /// old one.
   bool mmap = false;
-  /// With `mmap`: read vectors and codes all the same, to check them. Everything else always is.
+  /// With `mmap` or `vectors`: read vectors and codes all the same, to check them. Everything else always is.
   bool verify = false;
+  /// Of a file without: those of the index when it was saved, in the order of ids() (of kCosine what
+  /// get_vectors() returns), as AddOptions::copy = false takes them. A sample of them is compared.
+  std::optional<MatrixView<const float>> vectors = {};
   /// Of an index with Metric::kUser, which is saved without it.
   UserDistance distance = {};
 };
@@ -278,17 +291,28 @@ class WHIMBREL_API HnswIndex {
   /// Written to a temporary file beside `path`, synced, renamed: the old file stays whole until the new one
   /// is.
   /// @throws std::system_error
-  void save(const std::string& path) const;
-  void save(const ByteSink& sink) const;
+  void save(const std::string& path, const SaveOptions& options = {}) const;
+  void save(const ByteSink& sink, const SaveOptions& options = {}) const;
   /// @throws FormatError for anything that is not a whole, undamaged index of a known version
-  /// @throws std::invalid_argument unless the options' distance is the one of the index by name, none without
-  /// Metric::kUser
+  /// @throws std::invalid_argument for vectors that are not those of the index, and unless the options'
+  /// distance is its own by name, none without Metric::kUser
   static HnswIndex load(const std::string& path, const LoadOptions& options = {});
   /// Into memory, whatever the options say about mmap.
   static HnswIndex load(const ByteSource& source, const LoadOptions& options = {});
   /// A file in memory, whose address is a multiple of 64: as with `mmap`, vectors and codes stay there, and
   /// `bytes` must outlive the index and not change.
   static HnswIndex view(std::span<const std::byte> bytes, const LoadOptions& options = {});
+
+  /// From a file that hnswlib's save_index wrote (version 0.8, float32). It does not say what dim and metric
+  /// are; for kCosine it has normalized vectors, which stay as they are. Levels, links, labels and removed
+  /// marks are taken over; the rest of HnswParams has defaults.
+  /// @throws FormatError for anything that is not such a file
+  static HnswIndex from_hnswlib(const std::string& path, std::size_t dim, Metric metric);
+  static HnswIndex from_hnswlib(const ByteSource& source, std::size_t dim, Metric metric);
+  /// For hnswlib's load_index. Ids are the labels, removed rows are marked so. Codes, tuning and parameters
+  /// of searches have no place in it; float16 is widened.
+  void to_hnswlib(const std::string& path) const;
+  void to_hnswlib(const ByteSink& sink) const;
 
   struct Impl;
   const Impl& impl() const noexcept { return *impl_; }

@@ -81,6 +81,17 @@ wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids, con
   });
 }
 
+wb_status wb_hnsw_add_over(wb_hnsw* index, wb_matrix vectors, const int64_t* ids, const int64_t* order,
+                           const wb_run* run) {
+  return guarded([&] {
+    const auto rows = read_matrix("vectors", vectors);
+    const Run how = read_run(run);
+    required("index", index)
+        .index.add(rows,
+                   {read_ids(ids, rows.rows), read_ids(order, rows.rows), how.threads, how.progress, false});
+  });
+}
+
 wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
                          const wb_run* run, int64_t* ids, float* distances) {
   return guarded([&] {
@@ -184,6 +195,19 @@ wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** ind
     const auto* first = static_cast<const std::byte*>(bytes);
     required_array("bytes", first, size);
     *index = new wb_hnsw{whimbrel::HnswIndex::view({first, size}, {.verify = verify != 0})};
+  });
+}
+
+wb_status wb_hnsw_save_links(const wb_hnsw* index, const char* path) {
+  return guarded([&] { required("index", index).index.save(&required("path", path), {.vectors = false}); });
+}
+
+wb_status wb_hnsw_load_over(const char* path, wb_matrix vectors, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const std::string name(&required("path", path));
+    const auto rows = read_matrix("vectors", vectors);
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(name, {.verify = verify != 0, .vectors = rows})};
   });
 }
 

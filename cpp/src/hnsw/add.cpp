@@ -35,15 +35,18 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
 }
 
 /// Room for rows [first, n): vectors stored, levels drawn, lists empty.
-void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::size_t threads, SliceMutex& state,
-                 std::uint64_t& version) {
+void append_rows(Graph& graph, std::size_t first, VectorsView vectors, bool copy, std::size_t threads,
+                 SliceMutex& state, std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
   state.change([&] {
     version = next_version();
-    if (first == 0 && graph.params.codec == Codec::kF32 && !graph.in_bytes())
+    if (first == 0 && copy && graph.params.codec == Codec::kF32 && !graph.in_bytes())
       graph.dim_order = choose_dim_order(graph, vectors.as<float>());
     graph.n_hidden += vectors.rows;
-    resize_rows(graph, n);
+    if (copy)
+      resize_rows(graph, n);
+    else
+      borrow_rows(graph, vectors.as<float>());
     graph.links0.resize(n);
     graph.upper_begin.resize(n);
     graph.level.resize(n);
@@ -66,7 +69,7 @@ void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::size
       const auto node = static_cast<std::uint32_t>(first + i);
       if (graph.in_bytes())
         put_byte_row(graph, node, vectors, i);
-      else
+      else if (copy)
         put_row(graph, node, vectors.as<float>().row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
@@ -83,6 +86,7 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_h
   graph.code_terms.resize(std::min(n, graph.code_terms.size()));
   graph.n_hidden = n_hidden;
   if (n == 0) graph.dim_order.clear();
+  if (n == 0 && graph.callers_rows) give_rows_back(graph);
 }
 
 /// Whether one of a few vectors has mostly removed rows around it: what is linked to them has to be linked
@@ -114,6 +118,9 @@ void HnswIndex::Impl::add(VectorsView vectors, const AddOptions& options, const 
   check_rows(vectors, options);
   const auto lock = mutex.write();
   check_changeable();
+  if (!options.copy && graph.size() > 0)
+    throw std::invalid_argument("copy: expected an empty index to be built over vectors, got one of " +
+                                std::to_string(graph.size()) + " rows");
   ids.check(vectors.rows, options.ids);
   insert(vectors, options, link, {});
 }
@@ -131,6 +138,7 @@ void HnswIndex::Impl::check_rows(VectorsView vectors, const AddOptions& options)
   check_vectors("vectors", vectors, resolve_threads(options.threads));
   check_order(options.order, vectors.rows);
   if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors.as<float>());
+  if (!options.copy) check_borrowable(graph, vectors.as<float>());
 }
 
 void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, const LevelLinker* link,
@@ -165,7 +173,7 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
       std::swap(graph.live, live);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
-    append_rows(graph, first, vectors, threads, state, version);
+    append_rows(graph, first, vectors, options.copy, threads, state, version);
     LearnedCodes learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
       bulk_link(graph, vectors.as<float>(), options.order, threads, *link, state, meter);

@@ -25,6 +25,9 @@ void HnswIndex::Impl::check_changeable() const {
   if (file != nullptr)
     throw std::invalid_argument(
         "index: expected one in memory, got one mapped from a file, which is read-only");
+  if (graph.callers_rows)
+    throw std::invalid_argument(
+        "index: expected one that has its vectors, got one over the caller's, which is read-only");
 }
 
 void HnswIndex::Impl::drop_gone() {

@@ -52,6 +52,8 @@ struct Graph {
 
   /// Floats of a stored row in whole cache lines.
   std::size_t padded_dim() const noexcept { return round_up(dim, kCacheLine / sizeof(float)); }
+  /// Floats of a row that distances are measured over: the zeros behind it, where it has some, cost nothing.
+  std::size_t measured_dim() const noexcept { return callers_rows ? dim : padded_dim(); }
   bool in_halves() const noexcept { return params.rerank == Rerank::kF16; }
 
   /// What a search measures on its way is what it returns.
@@ -68,6 +70,7 @@ struct Graph {
   std::size_t dim;
   HnswParams params;
   BlockRows<float> vectors;         // as stored (rows.hpp): zero-padded to whole cache lines
+  bool callers_rows = false;        // vectors are the caller's: nothing is known of what is behind a row
   BlockRows<kernels::Half> halves;  // instead of them, with Rerank::kF16
   std::vector<std::uint32_t>
       dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j

@@ -11,7 +11,6 @@
 namespace whimbrel {
 namespace {
 
-constexpr std::uint32_t kMaxM = 512;
 constexpr std::size_t kMaxDim = std::size_t{1} << 20;
 
 template <class T>

@@ -21,7 +21,7 @@ template <class T>
 RowPoints<T>::RowPoints(const Graph& graph)
     : ip(kernels::active_table().ip.fast),
       widen(kernels::active_table().widen_f16),
-      dim(graph.padded_dim()),
+      dim(graph.measured_dim()),
       l2(graph.params.metric == Metric::kL2) {
   const auto& metric = kernels::metric_kernels(kernels::active_table(), graph.params.metric);
   const auto blocks = [](const BlockRows<T>& all) -> kernels::RowBlocks<T> {

@@ -96,6 +96,36 @@ void prefetch_row(const Graph& graph, std::uint32_t node) {
   for (std::size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
 }
 
+void borrow_rows(Graph& graph, MatrixView<const float> vectors) {
+  graph.vectors = BlockRows<float>(vectors.data, vectors.rows, vectors.stride);
+  graph.callers_rows = true;
+}
+
+void give_rows_back(Graph& graph) {
+  graph.vectors = BlockRows<float>(graph.padded_dim());
+  graph.callers_rows = false;
+}
+
+bool is_normalized(const float* row, std::size_t dim, double slack) {
+  double square = 0;
+  for (std::size_t j = 0; j < dim; ++j) square += static_cast<double>(row[j]) * row[j];
+  return square == 0 || std::abs(square - 1) < slack;
+}
+
+void check_borrowable(const Graph& graph, MatrixView<const float> vectors) {
+  if (graph.in_bytes())
+    throw std::invalid_argument("vectors: expected float32 for an index over the caller's");
+  if (graph.params.rerank != Rerank::kF32)
+    throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors");
+  if (graph.params.metric != Metric::kCosine) return;
+  constexpr double kSlack = 1e-4;
+  for (std::size_t i = 0; i < vectors.rows; ++i)
+    if (!is_normalized(vectors.row(i), graph.dim, kSlack))
+      throw std::invalid_argument(
+          "vectors: expected rows of length 1 for cosine without a copy, got another one in row " +
+          std::to_string(i));
+}
+
 void check_halves(MatrixView<const float> vectors) {
   constexpr float kLargest = 65504;
   for (std::size_t i = 0; i < vectors.rows; ++i)
