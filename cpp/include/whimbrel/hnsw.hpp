@@ -45,7 +45,7 @@ struct HnswParams {
   /// learned by the add that brings an index to 1,024 vectors (kAuto: 8,192), and again by one that finds
   /// four times the vectors they were learned from.
   Codec codec = Codec::kF32;
-  /// kF16 needs another codec than kF32; kF16 as codec needs it.
+  /// kF16 needs another codec than kF32; kF16 as codec needs it. kNone needs kSq8 or kAuto.
   Rerank rerank = Rerank::kF32;
   /// What Metric::kUser measures. Its codec is kF32, and it cannot be had with bulk_build.
   UserDistance distance = {};
@@ -277,7 +277,8 @@ class WHIMBREL_API HnswIndex {
   HnswParams params() const;
   void set_ef_search(std::uint32_t ef_search);
 
-  /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded). @throws
+  /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded; Rerank::kNone: what the
+  /// codes stand for). @throws
   /// std::out_of_range for an unknown id, std::invalid_argument for another type than that of the index
   void get_vectors(std::span<const std::int64_t> ids, float* out) const;
   void get_vectors(std::span<const std::int64_t> ids, std::int8_t* out) const;

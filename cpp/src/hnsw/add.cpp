@@ -101,6 +101,7 @@ bool among_removed(const Graph& graph, VectorsView vectors) {
         hold_byte_query(graph, vectors, i, scratch);
       else
         store_row(graph, vectors.as<float>().row(i), scratch.query.data());
+      if (graph.only_codes()) hold_code_query(graph, scratch);
       typename P::Query query = held_query<P>(scratch);
       search.beam(query, 0, search.descend(query, 0), 2 * graph.params.M, scratch.pool);
       const auto removed =

@@ -171,8 +171,9 @@ inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2
 /// fn(points) for the form in which an index keeps its vectors.
 template <class Fn>
 auto with_row_points(const Graph& graph, const Fn& fn) {
-  if (graph.in_bytes())
-    return fn(pair_points(graph.codes, graph.code_terms.data(), graph.dim, graph.params.metric));
+  if (graph.in_bytes() || graph.only_codes())
+    return fn(pair_points(graph.codes, graph.code_terms.data(),
+                          graph.in_bytes() ? graph.dim : graph.quantizer.code_dim, graph.params.metric));
   if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});
   return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
 }
@@ -260,7 +261,7 @@ PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 template <class Fn>
 void with_link_points(const Graph& graph, bool worth_encoding, std::size_t threads, const Fn& fn) {
   PairCodes codes;
-  if (worth_encoding && graph.params.batch_growth > 1 && !graph.measured_once())
+  if (worth_encoding && graph.params.batch_growth > 1 && !graph.measured_once() && !graph.only_codes())
     codes = encode_pairs(graph, threads);
   if (codes.empty())
     with_row_points(graph, fn);
