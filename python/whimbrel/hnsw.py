@@ -13,6 +13,7 @@ from ._progress import Progress
 from .hnsw_base import MAX_EF
 from .hnsw_insert import HnswInsert
 from .order import MAX_SEED
+from .per_row import PerRow
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -129,6 +130,7 @@ class HnswIndex(HnswInsert):
         order: str | ArrayLike = "given",
         *,
         labels: ArrayLike | None = None,
+        per_row: PerRow | None = None,
         ef_search: int = 64,
         seed: int = 0,
         batch_growth: float = 2.0,
@@ -151,4 +153,4 @@ class HnswIndex(HnswInsert):
         params |= {"keep_pruned": keep_pruned, "codec": codec, "rerank": rerank}
         index = cls(rows.shape[1], metric, M, ef_construction, **params)
         bulk = bulk_build(index._core, candidates, device)
-        return index._insert(rows, ids, order, labels, threads, progress, bulk)
+        return index._insert(rows, ids, order, labels, per_row, threads, progress, bulk)

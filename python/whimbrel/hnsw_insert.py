@@ -11,6 +11,7 @@ from ._bulk_build import BulkBuild
 from ._progress import Progress, reporter
 from .hnsw_change import HnswChange
 from .order import resolve_order
+from .per_row import PerRow
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,6 +29,7 @@ class HnswInsert(HnswChange):
         order: str | ArrayLike = "given",
         *,
         labels: ArrayLike | None = None,
+        per_row: PerRow | None = None,
         threads: int = 0,
         progress: Progress = False,
     ) -> None:
@@ -45,6 +47,8 @@ class HnswInsert(HnswChange):
             insertion.
         labels : (n,) array_like, optional
             For ``order="category"``.
+        per_row : PerRow, optional
+            Levels, beams or links for each row, in place of what the index has for all.
         threads : int
             Worker threads; 0 uses all. Does not change the graph.
         progress : bool or callable
@@ -54,14 +58,14 @@ class HnswInsert(HnswChange):
         Raises
         ------
         ValueError
-            Wrong shapes, non-finite values, bad ids, order or labels.
+            Wrong shapes, non-finite values, bad ids, order, labels or values by row.
         TypeError
             Arrays that do not hold numbers, or that live on a GPU.
         CancelledError
             If the callback returned False.
         """
         rows = as_matrix("vectors", vectors, self.dim)
-        self._insert(rows, ids, order, labels, threads, progress)
+        self._insert(rows, ids, order, labels, per_row, threads, progress)
 
     def _insert(
         self,
@@ -69,18 +73,20 @@ class HnswInsert(HnswChange):
         ids: ArrayLike | None,
         order: str | ArrayLike,
         labels: ArrayLike | None,
+        per_row: PerRow | None,
         threads: int,
         progress: Progress,
         bulk: BulkBuild | None = None,
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
         threads = as_threads(threads)
+        efforts = (per_row or PerRow()).checked(self.M)
         options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if bulk is None:
-                self._core.add(rows, numbers, permutation, threads, callback)
+                self._core.add(rows, numbers, permutation, efforts, threads, callback)
             else:
-                self._core = bulk(rows, numbers, permutation, threads, callback)
+                self._core = bulk(rows, numbers, permutation, efforts, threads, callback)
         self._order = name
         return self

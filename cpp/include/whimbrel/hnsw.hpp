@@ -54,6 +54,11 @@ struct AddOptions {
   std::span<const std::int64_t> order = {};
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in vectors
+  /// By row of the vectors, to study what each deserves; empty: the same for all. The highest level, at most
+  /// 63; the beam of the search for candidates; and the links chosen among them, on upper levels at most M.
+  std::span<const std::uint8_t> levels = {};
+  std::span<const std::uint32_t> ef_construction = {};  ///< not with bulk_build
+  std::span<const std::uint32_t> links = {};            ///< 1..2M; not with bulk_build
 };
 
 struct ChangeOptions {
@@ -99,6 +104,8 @@ struct SearchParams {
   /// What may be found: none, everything; one, for all queries; or one per query, null for everything.
   std::span<const IdFilter* const> filters = {};
   bool exact = false;  ///< measure everything that may be found, in canonical arithmetic
+  /// In place of ef_search, one for each query, 1..1,000,000; for search() only.
+  std::span<const std::uint32_t> efs = {};
 };
 
 /// What one search did, machine-independent.
@@ -183,8 +190,8 @@ class WHIMBREL_API HnswIndex {
   ///
   /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread
   /// count.
-  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids or order, beyond float16 if that
-  ///         is how vectors are kept
+  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids, order or options by row, beyond
+  ///         float16 if that is how vectors are kept
   /// @throws std::length_error more than 2^31 - 2 rows
   void add(MatrixView<const float> vectors, const AddOptions& options = {});
 
@@ -216,8 +223,8 @@ class WHIMBREL_API HnswIndex {
   /// allows at least k points, k are found; the fewer it allows, the more of them are measured, up to all.
   /// @param ids, distances  (queries.rows, params.k), C order
   /// @param counts          (queries.rows,) or null
-  /// @throws std::invalid_argument k = 0, wrong columns, non-finite values, a wrong number of filters or
-  /// places
+  /// @throws std::invalid_argument k = 0, wrong columns, non-finite values, efs out of range, a wrong number
+  /// of them, of filters or places
   void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
               float* distances, SearchCounts* counts = nullptr) const;
 
