@@ -252,7 +252,8 @@ struct PairCodes {
   PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), code_dim, metric); }
 };
 
-/// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.
+/// Empty if there are too few vectors to learn from, codes would blur the neighborhoods, or vectors are not
+/// floats.
 PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 
 }  // namespace whimbrel
