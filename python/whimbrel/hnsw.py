@@ -16,6 +16,7 @@ from .hnsw_base import MAX_EF
 from .hnsw_files import MAX_DIM
 from .hnsw_insert import HnswInsert
 from .order import MAX_SEED
+from .per_row import PerRow
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -141,6 +142,7 @@ class HnswIndex(HnswInsert):
         order: str | ArrayLike = "given",
         *,
         labels: ArrayLike | None = None,
+        per_row: PerRow | None = None,
         ef_search: int = 64,
         seed: int = 0,
         batch_growth: float = 2.0,
@@ -174,4 +176,4 @@ class HnswIndex(HnswInsert):
         params |= {"keep_pruned": keep_pruned, "codec": codec, "rerank": rerank, "dtype": dtype}
         index = cls(rows.shape[1], metric, M, ef_construction, **params)
         bulk = bulk_build(index._core, candidates, device, copy)
-        return index._insert(rows, ids, order, labels, threads, progress, bulk, copy)
+        return index._insert(rows, ids, order, labels, per_row, threads, progress, bulk, copy)

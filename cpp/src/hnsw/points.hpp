@@ -252,7 +252,8 @@ struct PairCodes {
   PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), code_dim, metric); }
 };
 
-/// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.
+/// Empty if there are too few vectors to learn from, codes would blur the neighborhoods, or vectors are not
+/// floats.
 PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 
 /// fn(points) for what links are chosen by: codes in a fraction of the bytes, if it is worth it to encode all
@@ -261,8 +262,7 @@ PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 template <class Fn>
 void with_link_points(const Graph& graph, bool worth_encoding, std::size_t threads, const Fn& fn) {
   PairCodes codes;
-  if (worth_encoding && graph.params.batch_growth > 1 && !graph.measured_once() && !graph.only_codes())
-    codes = encode_pairs(graph, threads);
+  if (worth_encoding && graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
   if (codes.empty())
     with_row_points(graph, fn);
   else

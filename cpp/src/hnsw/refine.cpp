@@ -253,6 +253,7 @@ class Refinement {
   ProgressMeter& meter_;
   BlockRows<std::uint32_t> links0_, upper_links_;  // being chosen; of the shape of the graph's
   BlockRows<std::uint32_t> old_links0_, old_upper_links_;
+  // links0_ has the rows of the graph
   std::size_t done_ = 0;
   CountedVector<std::uint32_t> members_;  // nodes at work
   CountedVector<std::size_t> begin_;      // of the sources of each target
