@@ -39,7 +39,8 @@ typedef enum wb_status {
   WB_CANCELLED = 7,    /* a callback asked for it; nothing has changed */
   WB_INTERNAL_ERROR = 8,
   WB_DEADLINE_EXCEEDED = 9, /* as if cancelled: wb_hooks.timeout */
-  WB_MEMORY_LIMIT = 10      /* as if out of memory: wb_hooks.memory */
+  WB_MEMORY_LIMIT = 10,     /* as if out of memory: wb_hooks.memory */
+  WB_DISTANCE_FAILED = 11   /* as if cancelled: wb_distance.measure */
 } wb_status;
 
 /* What the last failed call of this thread said; "" if none failed. Valid until the thread's next failure. */
@@ -153,11 +154,32 @@ typedef struct wb_hnsw_options {
 WHIMBREL_API wb_status wb_hnsw_create(size_t dim, const wb_hnsw_options* options, wb_hnsw** index);
 WHIMBREL_API void wb_hnsw_free(wb_hnsw* index);
 
+/* A distance of your own, instead of a wb_metric. */
+typedef struct wb_distance {
+  size_t struct_size;
+  const char* name; /* saved with the index: a file is loaded with a distance of the same name */
+  /* distances[i] = distance of `query` to rows[i] for i < n, each of them `dim` floats as they were given.
+   * Smaller is nearer; +infinity is farther than whatever is found; NaN is WB_INVALID_ARGUMENT. The graph is
+   * built as if the order of the two vectors did not matter. Not 0: the call ends with WB_DISTANCE_FAILED.
+   * Called by all threads that work for a call; must not call the index. */
+  int (*measure)(void* context, const float* query, size_t dim, const float* const* rows, size_t n,
+                 float* distances);
+  void* context; /* must outlive the index */
+} wb_distance;
+
+/* The same with a distance, which is copied. options.metric: 0 */
+WHIMBREL_API wb_status wb_hnsw_create_user(size_t dim, const wb_distance* distance,
+                                           const wb_hnsw_options* options, wb_hnsw** index);
+
 /* Insert the rows of `vectors`: all of them, or none on an error.
  * ids:   (vectors.rows,) unique and not negative; null: the row numbers continue
  * order: (vectors.rows,) a permutation, the order of insertion; null: as given */
 WHIMBREL_API wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids,
                                    const int64_t* order, const wb_run* run);
+/* To an empty index, which then reads vectors where they are: they must outlive it, and it takes no changes.
+ * Who changes them gets other results, but no crash. WB_COSINE: rows of length 1. */
+WHIMBREL_API wb_status wb_hnsw_add_over(wb_hnsw* index, wb_matrix vectors, const int64_t* ids,
+                                        const int64_t* order, const wb_run* run);
 
 /* The approximate k nearest of each query, as wb_knn returns them. ef_search 0: the index's default. */
 WHIMBREL_API wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
@@ -192,8 +214,22 @@ WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* 
 /* The file is complete or, on an error, as it was. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
 WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
+/* Vectors and codes stay in the file, which nobody may shorten while the index lives; such an index takes no
+ * changes. verify not 0: read them all the same, to check them. The rest always is. */
+WHIMBREL_API wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index);
+/* The same from a file in memory, at a multiple of 64, which must not change while the index lives. */
+WHIMBREL_API wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index);
+/* The file without the vectors, and an index over the caller's: those with which it was saved, as
+ * wb_hnsw_add_over takes them (WB_COSINE: as wb_hnsw_get_vectors gives them). verify not 0: compare all of
+ * them. */
+WHIMBREL_API wb_status wb_hnsw_save_links(const wb_hnsw* index, const char* path);
+WHIMBREL_API wb_status wb_hnsw_load_over(const char* path, wb_matrix vectors, int verify, wb_hnsw** index);
 WHIMBREL_API wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context);
 WHIMBREL_API wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index);
+/* Files of wb_hnsw_create_user; WB_INVALID_ARGUMENT for another name than that of the distance there. */
+WHIMBREL_API wb_status wb_hnsw_load_user(const char* path, const wb_distance* distance, wb_hnsw** index);
+WHIMBREL_API wb_status wb_hnsw_read_user(wb_read read, void* context, const wb_distance* distance,
+                                         wb_hnsw** index);
 
 /* ---- Fixed dimensional encodings (MUVERA) ---- */
 

@@ -70,6 +70,8 @@ cudaError_t launch_pairwise_distances(MatrixView<const float> data, MatrixView<c
       return cudaLaunchKernelEx(&config, pairwise_distances<Ip>, pairs, distances);
     case Metric::kCosine:
       return cudaLaunchKernelEx(&config, pairwise_distances<Cosine>, pairs, distances);
+    case Metric::kUser:
+      break;
   }
   return cudaErrorInvalidValue;
 }

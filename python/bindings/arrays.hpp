@@ -7,12 +7,14 @@
 #include "module.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <stdexcept>
 #include <vector>
 
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/ragged_view.hpp"
+#include "whimbrel/vectors_view.hpp"
 
 namespace whimbrel::python {
 
@@ -24,6 +26,28 @@ MatrixView<const T> as_matrix(const Array<T>& array) {
   if (array.ndim() != 2)
     throw std::invalid_argument("array: expected 2 dimensions, got " + std::to_string(array.ndim()));
   return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
+}
+
+/// Rows that may lie apart from each other, each in one piece.
+using StridedFloats = py::array_t<float, 0>;
+
+inline MatrixView<const float> as_strided_matrix(const StridedFloats& array) {
+  constexpr auto kItem = static_cast<py::ssize_t>(sizeof(float));
+  const bool good = array.ndim() == 2 && array.strides(1) == kItem && array.strides(0) % kItem == 0 &&
+                    array.strides(0) >= array.shape(1) * kItem &&
+                    reinterpret_cast<std::uintptr_t>(array.data()) % alignof(float) == 0;
+  if (!good) throw std::invalid_argument("array: expected rows of float32 in one piece each");
+  return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1)),
+          static_cast<std::size_t>(array.strides(0) / kItem)};
+}
+
+/// Vectors in one of the dtypes that an index can hold.
+inline VectorsView as_vectors(const py::array& array) {
+  const auto as = [&]<class T>(T) { return as_matrix(py::reinterpret_borrow<Array<T>>(array)); };
+  if (py::isinstance<Array<float>>(array)) return as(float());
+  if (py::isinstance<Array<std::int8_t>>(array)) return as(std::int8_t());
+  if (py::isinstance<Array<std::uint8_t>>(array)) return as(std::uint8_t());
+  throw std::invalid_argument("array: expected float32, int8 or uint8 in C order");
 }
 
 template <class T>

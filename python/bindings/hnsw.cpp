@@ -19,7 +19,7 @@ namespace {
 HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M,
                      std::uint32_t ef_construction, std::uint32_t ef_search, std::uint64_t seed,
                      double batch_growth, bool keep_pruned, const std::string& codec,
-                     const std::string& rerank) {
+                     const std::string& rerank, const std::string& dtype) {
   HnswParams params;
   params.metric = metric_from_name(metric);
   params.M = M;
@@ -30,6 +30,7 @@ HnswIndex make_index(std::size_t dim, const std::string& metric, std::uint32_t M
   params.keep_pruned = keep_pruned;
   params.codec = codec_from_name(codec);
   params.rerank = rerank_from_name(rerank);
+  params.vector_type = vector_type_from_name(dtype);
   return HnswIndex(dim, params);
 }
 
@@ -45,6 +46,7 @@ py::dict params_dict(const HnswIndex& self) {
   out["keep_pruned"] = p.keep_pruned;
   out["codec"] = codec_name(p.codec);
   out["rerank"] = rerank_name(p.rerank);
+  out["dtype"] = vector_type_name(p.vector_type);
   return out;
 }
 
@@ -59,6 +61,7 @@ py::dict stats_dict(const HnswIndex& self) {
   out["mean_degree"] = s.mean_degree;
   out["code_dim"] = s.code_dim;
   out["projected"] = s.projected;
+  out["borrowed_bytes"] = s.borrowed_bytes;
   out["build_seconds"] = s.build_seconds;
   return out;
 }
@@ -90,19 +93,31 @@ AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, const P
   return options;
 }
 
-void add(HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids, const OptionalIds& order,
+void add(HnswIndex& self, const py::array& vectors, const OptionalIds& ids, const OptionalIds& order,
          const PerRow& per_row, std::size_t threads, const py::object& progress) {
-  const auto rows = as_matrix(vectors);
+  const auto rows = as_vectors(vectors);
   const AddOptions options = add_options(ids, order, per_row, threads, progress);
   const py::gil_scoped_release nogil;
   self.add(rows, options);
 }
 
-HnswIndex bulk_build(const HnswIndex& self, const Array<float>& vectors, const OptionalIds& ids,
+/// Whoever is bound to this keeps the array alive.
+void add_over(HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids, const OptionalIds& order,
+              const PerRow& per_row, std::size_t threads, const py::object& progress) {
+  const auto rows = as_strided_matrix(vectors);
+  AddOptions options = add_options(ids, order, per_row, threads, progress);
+  options.copy = false;
+  const py::gil_scoped_release nogil;
+  self.add(rows, options);
+}
+
+template <bool kCopy>
+HnswIndex bulk_build(const HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids,
                      const OptionalIds& order, const PerRow& per_row, std::size_t threads,
                      const py::object& progress, const py::object& linker) {
-  const auto rows = as_matrix(vectors);
-  const AddOptions options = add_options(ids, order, per_row, threads, progress);
+  const auto rows = as_strided_matrix(vectors);
+  AddOptions options = add_options(ids, order, per_row, threads, progress);
+  options.copy = kCopy;
   LevelLinker link = link_nearest(knn_earlier);
   if (!linker.is_none()) {
     const void* theirs = PyCapsule_GetPointer(linker.ptr(), kLinkerCapsule);
@@ -118,10 +133,10 @@ void remove(HnswIndex& self, const Array<std::int64_t>& ids, std::size_t threads
   without_gil([&] { self.remove(wanted, options); });
 }
 
-void update(HnswIndex& self, const Array<std::int64_t>& ids, const Array<float>& vectors, std::size_t threads,
+void update(HnswIndex& self, const Array<std::int64_t>& ids, const py::array& vectors, std::size_t threads,
             const py::object& progress) {
   const auto wanted = as_vector(ids);
-  const auto rows = as_matrix(vectors);
+  const auto rows = as_vectors(vectors);
   const ChangeOptions options{threads, make_progress(progress)};
   without_gil([&] { self.update(wanted, rows, options); });
 }
@@ -136,10 +151,10 @@ void refine(HnswIndex& self, std::size_t threads, const py::object& progress) {
   without_gil([&] { self.refine(options); });
 }
 
-py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t k, std::size_t ef_search,
+py::tuple search(const HnswIndex& self, const py::array& queries, std::size_t k, std::size_t ef_search,
                  const OptionalCounts& efs, const std::vector<const IdFilter*>& filters, bool exact,
                  std::size_t threads, bool counted) {
-  const auto points = as_matrix(queries);
+  const auto points = as_vectors(queries);
   SearchParams params{k, ef_search, threads, make_progress(py::none()), filters, exact};
   if (efs) params.efs = as_vector(*efs);
   auto ids = empty_matrix<std::int64_t>(points.rows, k);
@@ -160,10 +175,9 @@ py::tuple search(const HnswIndex& self, const Array<float>& queries, std::size_t
   return py::make_tuple(ids, distances, computed, hops);
 }
 
-py::tuple range_search(const HnswIndex& self, const Array<float>& queries, float radius,
-                       std::size_t ef_search, const std::vector<const IdFilter*>& filters, bool exact,
-                       std::size_t threads) {
-  const auto points = as_matrix(queries);
+py::tuple range_search(const HnswIndex& self, const py::array& queries, float radius, std::size_t ef_search,
+                       const std::vector<const IdFilter*>& filters, bool exact, std::size_t threads) {
+  const auto points = as_vectors(queries);
   const SearchParams params{1, ef_search, threads, make_progress(py::none()), filters, exact};
   const RangeResult found = without_gil([&] { return self.range_search(points, radius, params); });
   return py::make_tuple(to_array(found.offsets), to_array(found.ids), to_array(found.distances));
@@ -181,10 +195,10 @@ py::tuple knn_graph(const HnswIndex& self, std::size_t k, std::size_t ef_search,
   return py::make_tuple(to_array(graph.ids), neighbors, distances);
 }
 
-py::tuple tune(HnswIndex& self, const std::optional<Array<float>>& queries, double recall, std::size_t k,
+py::tuple tune(HnswIndex& self, const std::optional<py::array>& queries, double recall, std::size_t k,
                std::size_t threads) {
   TuneParams params;
-  if (queries) params.queries = as_matrix(*queries);
+  if (queries) params.queries = as_vectors(*queries);
   params.recall = recall;
   params.k = k;
   params.threads = threads;
@@ -200,13 +214,33 @@ py::list tuned(const HnswIndex& self) {
   return out;
 }
 
-Array<float> get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) {
-  const auto wanted = as_vector(ids);
-  auto out = empty_matrix<float>(wanted.size(), self.dim());
+template <class T>
+Array<T> vectors_of(const HnswIndex& self, std::span<const std::int64_t> ids) {
+  auto out = empty_matrix<T>(ids.size(), self.dim());
   const auto values = as_output(out);
-  const py::gil_scoped_release nogil;
-  self.get_vectors(wanted, values.data());
+  without_gil([&] { self.get_vectors(ids, values.data()); });
   return out;
+}
+
+py::array get_vectors(const HnswIndex& self, const Array<std::int64_t>& ids) {
+  const auto wanted = as_vector(ids);
+  switch (without_gil([&] { return self.params().vector_type; })) {
+    case VectorType::kInt8:
+      return vectors_of<std::int8_t>(self, wanted);
+    case VectorType::kUint8:
+      return vectors_of<std::uint8_t>(self, wanted);
+    case VectorType::kFloat32:
+      break;
+  }
+  return vectors_of<float>(self, wanted);
+}
+
+/// Whoever is bound to this keeps `vectors` alive.
+HnswIndex load_hnsw(const std::string& path, bool mmap, bool verify,
+                    const std::optional<StridedFloats>& vectors) {
+  LoadOptions options{mmap, verify};
+  if (vectors) options.vectors = as_strided_matrix(*vectors);
+  return with_path(path, [&] { return HnswIndex::load(path, options); });
 }
 
 }  // namespace
@@ -226,13 +260,19 @@ void register_hnsw(py::module_& m) {
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
-           py::arg("codec"), py::arg("rerank"))
+           py::arg("codec"), py::arg("rerank"), py::arg("dtype"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
            py::arg("order").noconvert().none(true), py::arg("per_row"), py::arg("threads"),
            py::arg("progress"))
-      .def("bulk_build", &bulk_build, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
-           py::arg("order").noconvert().none(true), py::arg("per_row"), py::arg("threads"),
-           py::arg("progress"), py::arg("linker"))
+      .def("add_over", &add_over, py::keep_alive<1, 2>(), py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"))
+      .def("bulk_build", &bulk_build<true>, py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"), py::arg("linker"))
+      .def("bulk_build_over", &bulk_build<false>, py::keep_alive<0, 2>(), py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"), py::arg("linker"))
       .def("remove", &remove, py::arg("ids").noconvert(), py::arg("threads"))
       .def("update", &update, py::arg("ids").noconvert(), py::arg("vectors").noconvert(), py::arg("threads"),
            py::arg("progress"))
@@ -275,10 +315,23 @@ void register_hnsw(py::module_& m) {
       .def("validate", &validate_tuple)
       .def("memory_usage",
            [](const HnswIndex& self) { return without_gil([&] { return self.memory_usage(); }); })
-      .def("save_path", &save_path<HnswIndex>, py::arg("path"))
+      .def(
+          "save_path",
+          [](const HnswIndex& self, const std::string& path, bool vectors) {
+            with_path(path, [&] { self.save(path, {vectors}); });
+          },
+          py::arg("path"), py::arg("vectors") = true)
       .def("save_file", &save_file<HnswIndex>, py::arg("file"))
       .def("dumps", &dumps<HnswIndex>)
-      .def_static("load_path", &load_path<HnswIndex>, py::arg("path"))
+      .def("to_hnswlib", [](const HnswIndex& self,
+                            const std::string& path) { with_path(path, [&] { self.to_hnswlib(path); }); })
+      .def_static("from_hnswlib",
+                  [](const std::string& path, std::size_t dim, const std::string& metric) {
+                    return with_path(
+                        path, [&] { return HnswIndex::from_hnswlib(path, dim, metric_from_name(metric)); });
+                  })
+      .def_static("load_path", &load_hnsw, py::keep_alive<0, 4>(), py::arg("path"), py::arg("mmap") = false,
+                  py::arg("verify") = false, py::arg("vectors").noconvert().none(true) = py::none())
       .def_static("load_file", &load_file<HnswIndex>, py::arg("file"))
       .def_static("loads", &loads<HnswIndex>, py::arg("data"));
 }

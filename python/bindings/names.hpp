@@ -11,6 +11,7 @@
 #include "whimbrel/lid.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/token_store.hpp"
+#include "whimbrel/vectors_view.hpp"
 
 namespace whimbrel::python {
 
@@ -33,8 +34,29 @@ inline const char* metric_name(Metric metric) {
       return "ip";
     case Metric::kCosine:
       return "cosine";
+    case Metric::kUser:
+      break;
   }
   throw std::invalid_argument("metric: expected a Metric");
+}
+
+inline VectorType vector_type_from_name(const std::string& name) {
+  if (name == "float32") return VectorType::kFloat32;
+  if (name == "int8") return VectorType::kInt8;
+  if (name == "uint8") return VectorType::kUint8;
+  throw std::invalid_argument("dtype: expected 'float32', 'int8' or 'uint8', got '" + name + "'");
+}
+
+inline const char* vector_type_name(VectorType type) {
+  switch (type) {
+    case VectorType::kFloat32:
+      return "float32";
+    case VectorType::kInt8:
+      return "int8";
+    case VectorType::kUint8:
+      return "uint8";
+  }
+  throw std::invalid_argument("dtype: expected a VectorType");
 }
 
 inline Codec codec_from_name(const std::string& name) {

@@ -28,7 +28,6 @@ __all__ = [
     "as_int_vector",
     "as_matrix",
     "as_mu",
-    "as_queries",
     "as_scores",
     "as_threads",
     "as_values",
@@ -108,16 +107,6 @@ def as_matrix(name: str, values: ArrayLike, dim: int | None = None) -> Float32:
     return as_float32(array)
 
 
-def as_queries(name: str, values: ArrayLike, dim: int) -> tuple[Float32, bool]:
-    """Return queries as a matrix, and whether they were a single vector."""
-    array = as_array(name, values)
-    if array.ndim == 1:
-        if array.shape[0] != dim:
-            raise ValueError(f"{name}: expected shape ({dim},) or (n, {dim}), got {array.shape}")
-        return as_float32(array[None, :]), True
-    return as_matrix(name, array, dim), False
-
-
 def as_distances(name: str, values: ArrayLike) -> Float32:
     """Distances to neighbors, (n, k) float32; k = 0 is allowed."""
     array = as_array(name, values)
@@ -160,7 +149,7 @@ def as_counts(name: str, values: ArrayLike, low: int, high: int) -> Int64:
     numbers = as_int_vector(name, values)
     wrong = numbers[(numbers < low) | (numbers > high)]
     if len(wrong) > 0:
-        raise ValueError(f"{name}: expected {low} to {high}, got {wrong[0]}")
+        raise ValueError(f"{name}: expected {low}..{high}, got {wrong[0]}")
     return numbers
 
 

@@ -13,13 +13,14 @@ from ._device_exact import parse_device
 BulkBuild: TypeAlias = Callable[..., CoreIndex]
 
 
-def bulk_build(core: CoreIndex, candidates: str, device: str | None) -> BulkBuild | None:
+def bulk_build(core: CoreIndex, candidates: str, device: str | None, copy: bool = True) -> BulkBuild | None:
     """Return what makes an index like `core` of vectors at once; None if it is to be filled by searching.
 
     Raises
     ------
     ValueError
-        For other `candidates` than "graph" or "exact", a device that is none, or one with "graph".
+        For other `candidates` than "graph" or "exact", "exact" for bytes, a device that is none, or one with
+        "graph".
     CudaError
         If there is no device.
     """
@@ -27,10 +28,12 @@ def bulk_build(core: CoreIndex, candidates: str, device: str | None) -> BulkBuil
         if device not in (None, "cpu"):
             raise ValueError(f"device: expected None with candidates='graph', got {device!r}")
         return None
+    if (dtype := core.params()["dtype"]) != "float32":
+        raise ValueError(f"candidates: expected 'graph' with dtype {dtype}, got {candidates!r}")
     number = parse_device(device)
     linker: object = None
     if number is not None:
         from . import _cuda
 
         linker = _cuda.level_linker(number)
-    return partial(core.bulk_build, linker=linker)
+    return partial(core.bulk_build if copy else core.bulk_build_over, linker=linker)

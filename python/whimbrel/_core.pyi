@@ -12,6 +12,7 @@ _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
 _UInt8: TypeAlias = NDArray[np.uint8]
 _UInt32: TypeAlias = NDArray[np.uint32]
+_Vectors: TypeAlias = _Float32 | NDArray[np.int8] | NDArray[np.uint8]
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 class _Params(TypedDict):
@@ -24,6 +25,7 @@ class _Params(TypedDict):
     keep_pruned: bool
     codec: str
     rerank: str
+    dtype: str
 
 class _MultiVectorParams(TypedDict):
     dim: int
@@ -42,6 +44,7 @@ class _Stats(TypedDict):
     mean_degree: float
     code_dim: int
     projected: bool
+    borrowed_bytes: int
     build_seconds: float
 
 __version__: str
@@ -209,10 +212,21 @@ class HnswIndex:
         keep_pruned: bool,
         codec: str,
         rerank: str,
+        dtype: str,
     ) -> None: ...
     def add(
         self,
-        vectors: _Float32,
+        vectors: _Vectors,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        per_row: PerRow,
+        threads: int,
+        progress: _Progress,
+    ) -> None: ...
+    # To an empty index, which reads the vectors where they are and keeps them alive.
+    def add_over(
+        self,
+        vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
         per_row: PerRow,
@@ -231,14 +245,24 @@ class HnswIndex:
         progress: _Progress,
         linker: object,
     ) -> HnswIndex: ...
+    def bulk_build_over(
+        self,
+        vectors: _Float32,
+        ids: _Int64 | None,
+        order: _Int64 | None,
+        per_row: PerRow,
+        threads: int,
+        progress: _Progress,
+        linker: object,
+    ) -> HnswIndex: ...
     def remove(self, ids: _Int64, threads: int) -> None: ...
-    def update(self, ids: _Int64, vectors: _Float32, threads: int, progress: _Progress) -> None: ...
+    def update(self, ids: _Int64, vectors: _Vectors, threads: int, progress: _Progress) -> None: ...
     def compact(self, threads: int) -> None: ...
     def refine(self, threads: int, progress: _Progress) -> None: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
         self,
-        queries: _Float32,
+        queries: _Vectors,
         k: int,
         ef_search: int,
         efs: _UInt32 | None,
@@ -250,7 +274,7 @@ class HnswIndex:
     # (offsets, ids, distances)
     def range_search(
         self,
-        queries: _Float32,
+        queries: _Vectors,
         radius: float,
         ef_search: int,
         filters: list[IdFilter | None],
@@ -269,7 +293,7 @@ class HnswIndex:
     ) -> tuple[_Int64, _Int64, _Float32]: ...
     # (recall, k, ef_search, measured), and a list of them
     def tune(
-        self, queries: _Float32 | None, recall: float, k: int, threads: int
+        self, queries: _Vectors | None, recall: float, k: int, threads: int
     ) -> tuple[float, int, int, float]: ...
     def tuned(self) -> list[tuple[float, int, int, float]]: ...
     def tuned_ef(self, recall: float, k: int) -> int: ...
@@ -278,16 +302,21 @@ class HnswIndex:
     def params(self) -> _Params: ...
     def set_ef_search(self, ef_search: int) -> None: ...
     def ids(self) -> _Int64: ...
-    def get_vectors(self, ids: _Int64) -> _Float32: ...
+    def get_vectors(self, ids: _Int64) -> _Vectors: ...
     def neighbors(self, id: int, level: int) -> _Int64: ...
     def stats(self) -> _Stats: ...
     def validate(self) -> tuple[int, int, int]: ...
     def memory_usage(self) -> int: ...
-    def save_path(self, path: bytes) -> None: ...
+    def to_hnswlib(self, path: bytes) -> None: ...
+    def save_path(self, path: bytes, vectors: bool = True) -> None: ...
     def save_file(self, file: Any) -> None: ...
     def dumps(self) -> bytes: ...
     @staticmethod
-    def load_path(path: bytes) -> HnswIndex: ...
+    def load_path(
+        path: bytes, mmap: bool = False, verify: bool = False, vectors: _Float32 | None = None
+    ) -> HnswIndex: ...
+    @staticmethod
+    def from_hnswlib(path: bytes, dim: int, metric: str) -> HnswIndex: ...
     @staticmethod
     def load_file(file: Any) -> HnswIndex: ...
     @staticmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Float32, Int64, as_array, as_int, as_int_vector
-from ._core import HnswIndex as CoreIndex
+from ._arrays import Int64, as_array, as_int, as_int_vector
 from ._core import active_isa
-from ._saved_index import SavedIndex
+from ._vector_dtype import Vectors
+from .hnsw_files import HnswFiles
 from .hnsw_results import HnswStats, HnswValidation
 
 __all__ = ["HnswBase"]
@@ -18,10 +20,9 @@ MAX_LEVEL = 255
 MAX_EF = 1_000_000
 
 
-class HnswBase(SavedIndex[CoreIndex]):
+class HnswBase(HnswFiles):
     """Base of `HnswIndex`; not for use on its own."""
 
-    _core_type = CoreIndex
     _order: str | None = None
 
     def __len__(self) -> int:
@@ -31,8 +32,18 @@ class HnswBase(SavedIndex[CoreIndex]):
         p = self._core.params()
         return (
             f"<HnswIndex of {len(self):,} vectors, dim={self.dim}, metric={p['metric']!r}, M={p['M']}, "
-            f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}>"
+            f"ef_construction={p['ef_construction']}, ef_search={p['ef_search']}"
+            + (">" if self._dtype == "float32" else f", dtype={self._dtype!r}>")
         )
+
+    @property
+    def _dtype(self) -> str:
+        return self._core.params()["dtype"]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What vectors, and queries, consist of: float32, int8 or uint8."""
+        return np.dtype(self._dtype)
 
     @property
     def dim(self) -> int:
@@ -109,11 +120,13 @@ class HnswBase(SavedIndex[CoreIndex]):
         return HnswValidation(*self._core.validate())
 
     def memory_usage(self) -> int:
-        """Bytes of vectors, codes, graph and ids in use."""
+        """Bytes of vectors, codes, graph and ids in use; not those in a mapped file or the caller's array."""
         return self._core.memory_usage()
 
-    def get_vectors(self, ids: ArrayLike) -> Float32:
-        """Return vectors as stored, (m, dim) float32; (dim,) for a single id. With "cosine", normalized.
+    def get_vectors(self, ids: ArrayLike) -> Vectors:
+        """Return vectors as stored, (m, dim) of the index's dtype; (dim,) for a single id.
+
+        With "cosine", they are normalized.
 
         Raises
         ------

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Int64, as_array, as_int_vector, as_matrix, as_threads
+from ._arrays import Int64, as_array, as_int_vector, as_threads
 from ._progress import Progress, reporter
+from ._vector_dtype import as_vectors
 from .hnsw_explore import HnswExplore
 
 __all__ = ["HnswChange"]
@@ -52,8 +53,8 @@ class HnswChange(HnswExplore):
         ----------
         ids : (n,) array_like of int
             Each once.
-        vectors : (n, d) array_like of float32
-            Must be finite.
+        vectors : (n, d) array_like
+            As in `add`.
         threads, progress
             As in `add`.
 
@@ -66,7 +67,7 @@ class HnswChange(HnswExplore):
         CancelledError
             If the callback returned False.
         """
-        rows = as_matrix("vectors", vectors, self.dim)
+        rows = as_vectors("vectors", vectors, self._dtype, self.dim)
         numbers, threads = as_int_vector("ids", ids), as_threads(threads)
         with reporter(progress, "vectors") as callback:
             self._core.update(numbers, rows, threads, callback)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from ._arrays import as_int, as_matrix, as_queries, as_threads
+from ._arrays import as_int, as_threads
 from ._progress import Progress, reporter
+from ._vector_dtype import as_queries, as_vectors
 from .exact import MAX_K
 from .hnsw_iterator import SearchIterator
 from .hnsw_results import KnnGraph, RangeResult, TunedEf
@@ -34,8 +35,8 @@ class HnswExplore(HnswSearch):
 
         Parameters
         ----------
-        queries : (q, d) or (d,) array_like of float32
-            Must be finite.
+        queries : (q, d) or (d,) array_like
+            As in `search`.
         radius : float
             In the units of the metric: a squared distance for "l2". For "ip", whose distance is the negated
             product, the points with a product above ``-radius``.
@@ -54,7 +55,7 @@ class HnswExplore(HnswSearch):
         ValueError
             As `search` does, or if the radius is NaN.
         """
-        points, _ = as_queries("queries", queries, self.dim)
+        points, _ = as_queries("queries", queries, self._dtype, self.dim)
         filters = as_filters(filter, len(points))
         ef = self._beam(ef_search, None, 1)
         return RangeResult(
@@ -109,8 +110,8 @@ class HnswExplore(HnswSearch):
 
         Parameters
         ----------
-        query : (d,) array_like of float32
-            Must be finite.
+        query : (d,) array_like
+            As in `search`.
         batch_size : int
             Points in a batch, at least 1; the last one may have fewer.
         filter, threads
@@ -140,7 +141,7 @@ class HnswExplore(HnswSearch):
 
         Parameters
         ----------
-        queries : (q, d) array_like of float32, optional
+        queries : (q, d) array_like, optional
             Like those to come; some hundreds make a reliable choice. If None, 256 points of the index take
             their place, evenly spread over its rows, each searched for in the graph without that point: no
             step of the search goes through it, and it is no neighbor. Queries that are not distributed as the
@@ -163,7 +164,7 @@ class HnswExplore(HnswSearch):
             Wrong shapes, non-finite values, numbers out of range, no queries or points, or a recall that no
             beam reaches.
         """
-        rows = None if queries is None else as_matrix("queries", queries, self.dim)
+        rows = None if queries is None else as_vectors("queries", queries, self._dtype, self.dim)
         k, threads = as_int("k", k, 1, MAX_K), as_threads(threads)
         return TunedEf(*self._core.tune(rows, float(recall), k, threads))
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from ._arrays import Float32, as_int_vector, as_matrix, as_threads
+from ._arrays import as_int_vector, as_threads
 from ._bulk_build import BulkBuild
 from ._progress import Progress, reporter
+from ._vector_dtype import Vectors, as_vectors
 from .hnsw_change import HnswChange
 from .order import resolve_order
 from .per_row import PerRow
@@ -37,8 +38,8 @@ class HnswInsert(HnswChange):
 
         Parameters
         ----------
-        vectors : (n, d) array_like of float32
-            Other real dtypes are converted. Must be finite.
+        vectors : (n, d) array_like of the index's dtype
+            Other real dtypes are converted to float32, but none to bytes. Must be finite.
         ids : (n,) array_like of int64, optional
             Not negative, unique, and not in the index yet. If None, the row numbers go on.
         order : str or (n,) array_like of int64
@@ -60,16 +61,16 @@ class HnswInsert(HnswChange):
         ValueError
             Wrong shapes, non-finite values, bad ids, order, labels or values by row.
         TypeError
-            Arrays that do not hold numbers, or that live on a GPU.
+            Arrays that do not hold numbers, not those of an index of bytes, or that live on a GPU.
         CancelledError
             If the callback returned False.
         """
-        rows = as_matrix("vectors", vectors, self.dim)
+        rows = as_vectors("vectors", vectors, self._dtype, self.dim)
         self._insert(rows, ids, order, labels, per_row, threads, progress)
 
     def _insert(
         self,
-        rows: Float32,
+        rows: Vectors,
         ids: ArrayLike | None,
         order: str | ArrayLike,
         labels: ArrayLike | None,
@@ -77,6 +78,7 @@ class HnswInsert(HnswChange):
         threads: int,
         progress: Progress,
         bulk: BulkBuild | None = None,
+        copy: bool = True,
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
         threads = as_threads(threads)
@@ -85,7 +87,8 @@ class HnswInsert(HnswChange):
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if bulk is None:
-                self._core.add(rows, numbers, permutation, efforts, threads, callback)
+                add = self._core.add if copy else self._core.add_over
+                add(rows, numbers, permutation, efforts, threads, callback)
             else:
                 self._core = bulk(rows, numbers, permutation, efforts, threads, callback)
         self._order = name

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import as_int, as_queries
+from ._arrays import as_int
+from ._vector_dtype import as_queries
 from .exact import MAX_K
 from .hnsw_results import SearchResult
 from .id_filter import FilterLike, IdFilter
@@ -30,7 +31,7 @@ class SearchIterator(Iterator[SearchResult]):
     def __init__(
         self, index: HnswSearch, query: ArrayLike, batch_size: int, filter: FilterLike, threads: int
     ) -> None:
-        points, single = as_queries("query", query, index.dim)
+        points, single = as_queries("query", query, str(index.dtype), index.dim)
         if not single:
             raise ValueError(f"query: expected shape ({index.dim},), got {points.shape}")
         self._index, self._query, self._threads = index, points[0], threads

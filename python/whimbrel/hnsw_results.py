@@ -143,7 +143,10 @@ class HnswStats:
     mean_degree : float
         Mean number of outgoing edges on level 0.
     memory_bytes : int
-        Vectors, codes, graph and ids.
+        Vectors, codes, graph and ids in memory.
+    borrowed_bytes : int
+        Vectors and codes that stay in a mapped file, of which the system decides how much is in memory, or in
+        the caller's array.
     code_dim : int
         Dimension of the codes that searches run on, a byte each; 0 if they run on the vectors.
     projected : bool
@@ -165,6 +168,7 @@ class HnswStats:
     degree_histogram: tuple[int, ...]
     mean_degree: float
     memory_bytes: int
+    borrowed_bytes: int
     code_dim: int
     projected: bool
     isa: str

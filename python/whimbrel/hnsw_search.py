@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ._arrays import as_counts, as_int, as_queries, as_threads
+from ._arrays import as_counts, as_int, as_threads
+from ._vector_dtype import as_queries
 from .exact import MAX_K
 from .hnsw_base import MAX_EF, HnswBase
 from .hnsw_results import SearchCounts, SearchResult
@@ -34,8 +35,8 @@ class HnswSearch(HnswBase):
 
         Parameters
         ----------
-        queries : (q, d) or (d,) array_like of float32
-            Other real dtypes are converted. Must be finite.
+        queries : (q, d) or (d,) array_like of the index's dtype
+            Other real dtypes are converted to float32, but none to bytes. Must be finite.
         k : int
             Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
         ef_search : int or (q,) array_like of int, optional
@@ -58,7 +59,8 @@ class HnswSearch(HnswBase):
         -------
         SearchResult
             `ids` (q, k) int64 and `distances` (q, k) float32; (k,) for a single query. Distances have the
-            same bits for any number of threads and any CPU instruction set.
+            same bits for any number of threads and any CPU instruction set. Those of bytes are whole numbers,
+            exact up to 2**24 and rounded beyond.
 
         Raises
         ------
@@ -66,7 +68,8 @@ class HnswSearch(HnswBase):
             Wrong shapes, non-finite values, a number out of range, a recall that the index is not tuned for,
             or not as many filters as queries.
         TypeError
-            Queries that are not real numbers, or filters that are neither integers nor booleans.
+            Queries that are not real numbers, or not of the dtype of an index of bytes, or filters that are
+            neither integers nor booleans.
 
         References
         ----------
@@ -104,13 +107,17 @@ class HnswSearch(HnswBase):
         *,
         counted: bool,
     ) -> tuple[tuple[Any, ...], bool]:
-        points, single = as_queries("queries", queries, self.dim)
+        points, single = as_queries("queries", queries, self._dtype, self.dim)
         k = as_int("k", k, 1, MAX_K)
-        ef, efs = self._beam(*beam, k)
+        ef_search, recall = beam
+        efs = None
+        if recall is None and ef_search is not None and np.ndim(ef_search) > 0:
+            efs = as_counts("ef_search", ef_search, 1, MAX_EF).astype(np.uint32)
+            ef_search = None
         found = self._core.search(
             points,
             k,
-            ef,
+            self._beam(ef_search, recall, k),
             efs,
             as_filters(filter, len(points)),
             bool(exact),
@@ -119,16 +126,10 @@ class HnswSearch(HnswBase):
         )
         return found, single
 
-    def _beam(
-        self, ef_search: int | ArrayLike | None, recall: float | None, k: int
-    ) -> tuple[int, NDArray[np.uint32] | None]:
-        """Return the beam width for the core, 0 for the index's own, or those of all queries."""
-        if recall is not None:
-            if ef_search is not None:
-                raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
-            return self._core.tuned_ef(float(recall), k), None
-        if ef_search is None:
-            return 0, None
-        if np.ndim(ef_search) == 0:
-            return as_int("ef_search", ef_search, 1, MAX_EF), None
-        return 0, as_counts("ef_search", ef_search, 1, MAX_EF).astype(np.uint32)
+    def _beam(self, ef_search: object, recall: float | None, k: int) -> int:
+        """Return the beam width for the core, 0 for the index's own."""
+        if recall is None:
+            return 0 if ef_search is None else as_int("ef_search", ef_search, 1, MAX_EF)
+        if ef_search is not None:
+            raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
+        return self._core.tuned_ef(float(recall), k)

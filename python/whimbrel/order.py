@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from . import _core
 from ._arrays import (
     METRICS,
-    Float32,
     Int64,
     as_choice,
     as_int,
@@ -20,6 +19,7 @@ from ._arrays import (
     normalized,
 )
 from ._progress import Progress
+from ._vector_dtype import Vectors
 from .lid import distance_to_mean, estimate_lid
 
 __all__ = ["ORDERS", "insertion_order", "named_order"]
@@ -139,7 +139,7 @@ def named_order(
 
 
 def resolve_order(
-    order: str | ArrayLike, rows: Float32, labels: ArrayLike | None, options: dict[str, Any]
+    order: str | ArrayLike, rows: Vectors, labels: ArrayLike | None, options: dict[str, Any]
 ) -> tuple[str, Int64 | None]:
     """Return the name and the permutation for an `order` argument; no permutation for the given order."""
     if isinstance(order, str):

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "whimbrel.h"
 #include "whimbrel/exact.hpp"
 #include "whimbrel/hnsw.hpp"
@@ -214,6 +216,60 @@ TEST_CASE("a cancelled addition changes nothing, whenever it is cancelled") {
     REQUIRE(after == before);
   }
   CHECK(c.size() == 2 * kRows);
+}
+
+TEST_CASE("an index in a file or in memory is searched where it is") {
+  Index c;
+  const auto path = std::filesystem::temp_directory_path() / "whimbrel_c_map.whb";
+  REQUIRE(wb_hnsw_save(c.handle, path.c_str()) == WB_OK);
+  std::string bytes;
+  REQUIRE(wb_hnsw_write(c.handle, append, &bytes) == WB_OK);
+  whimbrel::AlignedArray<char> aligned(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), aligned.data());
+  std::int64_t expected = -1, id = -1;
+  float distance = 0;
+  const wb_matrix query = {c.values.data(), 1, kDim, 0};
+  CHECK(wb_hnsw_search(c.handle, query, 1, 0, nullptr, &expected, &distance) == WB_OK);
+  wb_hnsw *mapped = nullptr, *viewed = nullptr;
+  REQUIRE(wb_hnsw_map(path.c_str(), 0, &mapped) == WB_OK);
+  REQUIRE(wb_hnsw_view(aligned.data(), bytes.size(), 1, &viewed) == WB_OK);
+  for (wb_hnsw* index : {mapped, viewed}) {
+    CHECK(wb_hnsw_search(index, query, 1, 0, nullptr, &id, &distance) == WB_OK);
+    CHECK(id == expected);
+    CHECK(wb_hnsw_remove(index, &id, 1, nullptr) == WB_INVALID_ARGUMENT);
+    wb_hnsw_free(index);
+  }
+  std::filesystem::remove(path);
+  CHECK(wb_hnsw_map(path.c_str(), 0, &mapped) == WB_IO_ERROR);
+  CHECK(wb_hnsw_map(nullptr, 0, &mapped) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_view(nullptr, 64, 0, &viewed) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_view(aligned.data() + 1, 64, 0, &viewed) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_view(aligned.data(), bytes.size() - 1, 0, &viewed) == WB_FORMAT_ERROR);
+}
+
+TEST_CASE("an index is built over the caller's vectors, and saved without them") {
+  Index c;
+  const auto path = std::filesystem::temp_directory_path() / "whimbrel_c_over.whb";
+  wb_hnsw *over = nullptr, *again = nullptr;
+  REQUIRE(wb_hnsw_create(kDim, nullptr, &over) == WB_OK);
+  REQUIRE(wb_hnsw_add_over(over, c.matrix, nullptr, nullptr, nullptr) == WB_OK);
+  CHECK(wb_hnsw_add(over, c.matrix, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  REQUIRE(wb_hnsw_save_links(over, path.c_str()) == WB_OK);
+  CHECK(std::filesystem::file_size(path) > kRows * 32 * sizeof(std::uint32_t));
+  wb_matrix fewer = c.matrix;
+  fewer.rows = 3;
+  CHECK(wb_hnsw_load_over(path.c_str(), fewer, 0, &again) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_load(path.c_str(), &again) == WB_FORMAT_ERROR);
+  REQUIRE(wb_hnsw_load_over(path.c_str(), c.matrix, 1, &again) == WB_OK);
+  std::int64_t expected = -1, id = -2;
+  float distance = 0;
+  const wb_matrix query = {c.values.data() + kDim, 1, kDim, 0};
+  CHECK(wb_hnsw_search(over, query, 1, 0, nullptr, &expected, &distance) == WB_OK);
+  CHECK(wb_hnsw_search(again, query, 1, 0, nullptr, &id, &distance) == WB_OK);
+  CHECK(id == expected);
+  wb_hnsw_free(over);
+  wb_hnsw_free(again);
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("an index passes through callbacks; cut short or failing ones are errors") {

@@ -35,6 +35,12 @@ def golden_changed() -> wb.HnswIndex:
     return index
 
 
+def golden_bytes() -> wb.HnswIndex:
+    """Vectors of int8, as they are."""
+    data = np.random.default_rng(3).integers(-128, 128, (100, 6)).astype(np.int8)
+    return wb.HnswIndex.build(data, M=4, ef_construction=40, seed=5, dtype="int8")
+
+
 class FirstToken:
     """The first token of a set, so that encodings are the same on every machine too."""
 
@@ -66,4 +72,5 @@ if __name__ == "__main__":
     golden_index().save(Path(__file__).with_name("hnsw_v1.whb"))
     golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
     golden_changed().save(Path(__file__).with_name("changed_v1.whb"))
+    golden_bytes().save(Path(__file__).with_name("bytes_v1.whb"))
     golden_multi_vector_index().save(Path(__file__).with_name("multi_vector_v1.whb"))

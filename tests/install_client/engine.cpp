@@ -2,6 +2,7 @@
 // an index is written to its own storage and read from there.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -127,6 +128,20 @@ void run() {
     expect(pool.ran() > 0, "work in the engine's threads");
   }
   expect(memory.used() == 0, "nothing left on the account");
+
+  // The largest difference of a coordinate.
+  const whimbrel::UserDistance chebyshev = {
+      "chebyshev",
+      [](const float* query, std::size_t d, const float* const* rows, std::size_t count, float* out) {
+        for (std::size_t i = 0; i < count; ++i) {
+          out[i] = 0;
+          for (std::size_t j = 0; j < d; ++j) out[i] = std::max(out[i], std::abs(query[j] - rows[i][j]));
+        }
+      }};
+  const auto own = whimbrel::HnswIndex::build(
+      vectors, {.metric = whimbrel::Metric::kUser, .M = 8, .ef_construction = 50, .distance = chebyshev});
+  own.search({values.data() + 7 * dim, 1, dim}, {.k = 1}, found.data(), distances.data());
+  expect(found[0] == 7 && distances[0] == 0, "a row to be nearest to itself");
 
   whimbrel::HnswIndex index(dim, {});
   whimbrel::MemoryLimit too_little(1000);

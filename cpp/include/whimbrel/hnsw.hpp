@@ -21,6 +21,8 @@
 #include "whimbrel/matrix_view.hpp"
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
+#include "whimbrel/user_distance.hpp"
+#include "whimbrel/vectors_view.hpp"
 
 namespace whimbrel {
 
@@ -45,6 +47,11 @@ struct HnswParams {
   Codec codec = Codec::kF32;
   /// kF16 needs another codec than kF32; kF16 as codec needs it.
   Rerank rerank = Rerank::kF32;
+  /// What Metric::kUser measures. Its codec is kF32, and it cannot be had with bulk_build.
+  UserDistance distance = {};
+  /// Of the index's vectors and of queries. Bytes are kept in a byte each and compared in whole numbers, by
+  /// kL2 or kIp (for kCosine their lengths would have to be kept), up to 32,768 of them, with codec kF32.
+  VectorType vector_type = VectorType::kFloat32;
 };
 
 struct AddOptions {
@@ -54,6 +61,10 @@ struct AddOptions {
   std::span<const std::int64_t> order = {};
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in vectors
+  /// False, for an empty index: it reads `vectors` where they are. They must outlive it, and it takes no
+  /// changes. Who changes them gets other results, but never a crash. kF32 as rerank; for kCosine rows of
+  /// length 1. Rows keep the caller's order of coordinates.
+  bool copy = true;
   /// By row of the vectors, to study what each deserves; empty: the same for all. The highest level, at most
   /// 63; the beam of the search for candidates; and the links chosen among them, on upper levels at most M.
   std::span<const std::uint8_t> levels = {};
@@ -64,6 +75,27 @@ struct AddOptions {
 struct ChangeOptions {
   std::size_t threads = 0;   ///< 0: all; does not change the graph
   ProgressFn progress = {};  ///< in points that were looked at, or inserted
+};
+
+struct SaveOptions {
+  /// False: the file has none, and load() gets them (LoadOptions::vectors). For an index that has no removed
+  /// rows and keeps its vectors in float32.
+  bool vectors = true;
+};
+
+struct LoadOptions {
+  /// Leave vectors and codes in the file: loading reads the rest (and bytes once, for terms of their
+  /// distances). The index takes no changes. While it lives nobody may shorten the file; who changes vectors
+  /// in place gets other results, but never a crash. save() replaces a file, and the index goes on with the
+  /// old one.
+  bool mmap = false;
+  /// With `mmap` or `vectors`: read vectors and codes all the same, to check them. Everything else always is.
+  bool verify = false;
+  /// Of a file without: those of the index when it was saved, in the order of ids() (of kCosine what
+  /// get_vectors() returns), as AddOptions::copy = false takes them. A sample of them is compared.
+  std::optional<MatrixView<const float>> vectors = {};
+  /// Of an index with Metric::kUser, which is saved without it.
+  UserDistance distance = {};
 };
 
 /// Ends a list that is not full.
@@ -130,7 +162,7 @@ struct KnnGraph {
 
 struct TuneParams {
   /// Like those to come. None: points of the index, each searched for in the graph without it.
-  MatrixView<const float> queries{nullptr, 0, 0};
+  VectorsView queries = MatrixView<const float>();
   double recall = 0.95;  ///< mean share of the true k nearest that is to be found, above 0, at most 1
   std::size_t k = 10;
   std::size_t threads = 0;   ///< 0: all; does not change the result
@@ -154,6 +186,7 @@ struct HnswStats {
   double mean_degree = 0;                     ///< level 0
   std::size_t code_dim = 0;                   ///< bytes of a code; 0: searches measure the vectors
   bool projected = false;                     ///< codes are of a projection to code_dim dimensions
+  std::size_t borrowed_bytes = 0;             ///< vectors and codes in a mapped file, not in memory_usage()
   double build_seconds = 0;                   ///< wall time spent in add() since construction or load
 };
 
@@ -176,8 +209,7 @@ class WHIMBREL_API HnswIndex {
   HnswIndex(HnswIndex&&) noexcept;
   HnswIndex& operator=(HnswIndex&&) noexcept;
 
-  static HnswIndex build(MatrixView<const float> vectors, const HnswParams& params,
-                         const AddOptions& options = {});
+  static HnswIndex build(VectorsView vectors, const HnswParams& params, const AddOptions& options = {});
 
   /// An index whose levels `link` links at once: with `link_nearest(knn_earlier)` from exact candidates,
   /// which takes time in the square of the rows. Ends with every point reachable. The graph does not depend
@@ -190,10 +222,10 @@ class WHIMBREL_API HnswIndex {
   ///
   /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread
   /// count.
-  /// @throws std::invalid_argument wrong columns, non-finite value, bad ids, order or options by row, beyond
-  ///         float16 if that is how vectors are kept
+  /// @throws std::invalid_argument wrong columns or type, non-finite value, bad ids, order or options by row,
+  ///         beyond float16 if that is how vectors are kept
   /// @throws std::length_error more than 2^31 - 2 rows
-  void add(MatrixView<const float> vectors, const AddOptions& options = {});
+  void add(VectorsView vectors, const AddOptions& options = {});
 
   /// Remove points: no search returns them from now on, and their ids may be used again. Their rows stay as
   /// places on the way to others, until an eighth of the points is gone and the links of the rest are chosen
@@ -203,10 +235,9 @@ class WHIMBREL_API HnswIndex {
 
   /// Give points other vectors: a search sees either all of the old ones or all of the new. Either all are
   /// replaced or, if it throws, none. In the order of ids() they come last.
-  /// @throws std::invalid_argument wrong columns, a non-finite value, an id twice, or not as many ids
+  /// @throws std::invalid_argument wrong columns or type, a non-finite value, an id twice, or not as many ids
   /// @throws std::out_of_range for an unknown id
-  void update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
-              const ChangeOptions& options = {});
+  void update(std::span<const std::int64_t> ids, VectorsView vectors, const ChangeOptions& options = {});
 
   /// Take back the room of removed points: links to them are replaced, the other rows move up. Searches wait
   /// for the second part. What is found afterwards may differ. If it is stopped, some links are replaced.
@@ -221,18 +252,18 @@ class WHIMBREL_API HnswIndex {
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
   /// +inf. Distances are canonical: the same bits for any thread count and instruction set. Where a filter
   /// allows at least k points, k are found; the fewer it allows, the more of them are measured, up to all.
+  /// Distances of bytes are whole numbers, rounded to float above 2^24.
   /// @param ids, distances  (queries.rows, params.k), C order
   /// @param counts          (queries.rows,) or null
-  /// @throws std::invalid_argument k = 0, wrong columns, non-finite values, efs out of range, a wrong number
-  /// of them, of filters or places
-  void search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
-              float* distances, SearchCounts* counts = nullptr) const;
+  /// @throws std::invalid_argument k = 0, wrong columns or type, non-finite values, efs out of range, a wrong
+  /// number of them, of filters or places
+  void search(VectorsView queries, const SearchParams& params, std::int64_t* ids, float* distances,
+              SearchCounts* counts = nullptr) const;
 
   /// All points whose distance is below a radius, as far as they are found, by distance and id. For kIp the
   /// distance is the negated product, so these are the products above -radius. params.k is not used.
   /// @throws std::invalid_argument NaN, or as search does
-  RangeResult range_search(MatrixView<const float> queries, float radius,
-                           const SearchParams& params = {}) const;
+  RangeResult range_search(VectorsView queries, float radius, const SearchParams& params = {}) const;
 
   /// The approximate k nearest other points of each point. A filter is one for all.
   /// @throws std::invalid_argument k = 0
@@ -254,14 +285,16 @@ class WHIMBREL_API HnswIndex {
   void set_ef_search(std::uint32_t ef_search);
 
   /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded). @throws
-  /// std::out_of_range for an unknown id
+  /// std::out_of_range for an unknown id, std::invalid_argument for another type than that of the index
   void get_vectors(std::span<const std::int64_t> ids, float* out) const;
+  void get_vectors(std::span<const std::int64_t> ids, std::int8_t* out) const;
+  void get_vectors(std::span<const std::int64_t> ids, std::uint8_t* out) const;
   /// All ids, in row order, that of addition.
   std::vector<std::int64_t> ids() const;
 
   HnswStats stats() const;
   HnswValidation validate() const;
-  /// Bytes of vectors, codes, graph and ids in use.
+  /// Bytes of vectors, codes, graph and ids in use; without those that are in a file.
   std::size_t memory_usage() const;
 
   /// Out-neighbors (ids) of an id on one level; empty if the node does not reach that level.
@@ -270,11 +303,28 @@ class WHIMBREL_API HnswIndex {
   /// Written to a temporary file beside `path`, synced, renamed: the old file stays whole until the new one
   /// is.
   /// @throws std::system_error
-  void save(const std::string& path) const;
-  void save(const ByteSink& sink) const;
+  void save(const std::string& path, const SaveOptions& options = {}) const;
+  void save(const ByteSink& sink, const SaveOptions& options = {}) const;
   /// @throws FormatError for anything that is not a whole, undamaged index of a known version
-  static HnswIndex load(const std::string& path);
-  static HnswIndex load(const ByteSource& source);
+  /// @throws std::invalid_argument for vectors that are not those of the index, and unless the options'
+  /// distance is its own by name, none without Metric::kUser
+  static HnswIndex load(const std::string& path, const LoadOptions& options = {});
+  /// Into memory, whatever the options say about mmap.
+  static HnswIndex load(const ByteSource& source, const LoadOptions& options = {});
+  /// A file in memory, whose address is a multiple of 64: as with `mmap`, vectors and codes stay there, and
+  /// `bytes` must outlive the index and not change.
+  static HnswIndex view(std::span<const std::byte> bytes, const LoadOptions& options = {});
+
+  /// From a file that hnswlib's save_index wrote (version 0.8, float32). It does not say what dim and metric
+  /// are; for kCosine it has normalized vectors, which stay as they are. Levels, links, labels and removed
+  /// marks are taken over; the rest of HnswParams has defaults.
+  /// @throws FormatError for anything that is not such a file
+  static HnswIndex from_hnswlib(const std::string& path, std::size_t dim, Metric metric);
+  static HnswIndex from_hnswlib(const ByteSource& source, std::size_t dim, Metric metric);
+  /// For hnswlib's load_index. Ids are the labels, removed rows are marked so. Codes, tuning and parameters
+  /// of searches have no place in it; float16 is widened.
+  void to_hnswlib(const std::string& path) const;
+  void to_hnswlib(const ByteSink& sink) const;
 
   struct Impl;
   const Impl& impl() const noexcept { return *impl_; }

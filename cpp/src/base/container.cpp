@@ -193,6 +193,11 @@ void ContainerReader::close() {
   ++next_;
 }
 
+SectionRow ContainerReader::pass(Tag tag, std::uint64_t expected_length) {
+  open(tag, expected_length);
+  return table_[next_++];
+}
+
 void ContainerReader::finish() {
   while (next_ < table_.size()) {
     if ((table_[next_].flags & kOptional) == 0) refuse("no section " + name(table_[next_].tag));

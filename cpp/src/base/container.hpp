@@ -36,6 +36,9 @@ struct SectionToWrite {
 /// @throws std::logic_error if a section pushes another number of bytes than it said
 void write_container(Tag kind, std::span<const SectionToWrite> sections, const ByteSink& sink);
 
+/// Bytes of a section with its padding.
+constexpr std::uint64_t padded_length(std::uint64_t length) noexcept { return (length + 63) / 64 * 64; }
+
 /// A row of the section table, as in the file.
 struct SectionRow {
   Tag tag;
@@ -66,6 +69,9 @@ class ContainerReader {
   void read(void* out, std::size_t size);
   /// End the open section: it must have been read whole, and its checksum must match.
   void close();
+  /// Instead of open() to close(): the row of a section that stays where it is. The source goes on behind its
+  /// padding.
+  SectionRow pass(Tag tag, std::uint64_t expected_length);
   /// End the file: only optional sections may be left, and nothing may follow them.
   void finish();
 

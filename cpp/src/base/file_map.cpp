@@ -1,5 +1,6 @@
 #include "base/file_map.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -46,10 +47,28 @@ FileMap::~FileMap() {
   if (mapped_ != nullptr) ::munmap(mapped_, size_);
 }
 
+void FileMap::expect_random_use() const noexcept {
+  if (mapped_ != nullptr) ::madvise(mapped_, size_, MADV_RANDOM);
+}
+
+void FileMap::fetch(std::size_t offset, std::size_t size) const noexcept {
+  if (mapped_ == nullptr || offset >= size_) return;
+  const std::size_t before = offset % static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  ::madvise(static_cast<char*>(mapped_) + offset - before, before + std::min(size, size_ - offset),
+            MADV_WILLNEED);
+}
+
+void FileMap::drop_pages() const noexcept {
+  if (mapped_ != nullptr) ::madvise(mapped_, size_, MADV_DONTNEED);
+}
+
 #else
 
 FileMap::FileMap(const std::string& path) { fail(path, ENOSYS); }
 FileMap::~FileMap() = default;
+void FileMap::expect_random_use() const noexcept {}
+void FileMap::fetch(std::size_t, std::size_t) const noexcept {}
+void FileMap::drop_pages() const noexcept {}
 
 #endif
 

@@ -22,6 +22,13 @@ class FileMap {
   const std::byte* data() const noexcept { return static_cast<const std::byte*>(data_); }
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> bytes() const noexcept { return {data(), size_}; }
+  // Advice to the system, for maps of files. The first is that pages are used here and there: it reads no
+  // others with them.
+  void expect_random_use() const noexcept;
+  /// These bytes are needed next.
+  void fetch(std::size_t offset, std::size_t size) const noexcept;
+  /// Give back the pages that were looked at: they come again when they are needed.
+  void drop_pages() const noexcept;
 
  private:
   const void* data_ = nullptr;

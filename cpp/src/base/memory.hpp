@@ -104,6 +104,10 @@ class BlockRows {
   explicit BlockRows(std::size_t stride) : stride_(stride) {
     while ((stride * sizeof(T) << (shift_ + 1)) <= kBlockBytes) ++shift_;
   }
+  /// Rows that are somebody else's, one after another, and must outlive these. They are only read, and are
+  /// not counted.
+  BlockRows(const T* first, std::size_t rows, std::size_t stride)
+      : stride_(stride), shift_(31), size_(rows), borrowed_(true), pointers_{const_cast<T*>(first)} {}
 
   std::size_t size() const noexcept { return size_; }
   std::size_t stride() const noexcept { return stride_; }
@@ -121,6 +125,10 @@ class BlockRows {
   /// `expected`: how far this will grow in the end, if known; only advice for huge pages. If it throws, the
   /// rows are as they were.
   void resize(std::size_t rows, std::size_t expected) {
+    if (borrowed_) {  // fewer, then
+      size_ = std::min(size_, rows);
+      return;
+    }
     charges_.resize(rows * stride_ * sizeof(T));
     try {
       resize_blocks(rows, expected);
@@ -132,14 +140,18 @@ class BlockRows {
     size_ = rows;
   }
 
-  /// In use, and what is counted.
+  bool borrowed() const noexcept { return borrowed_; }
+  /// In use.
   std::size_t bytes() const noexcept { return size_ * stride_ * sizeof(T); }
+  /// What is counted.
+  std::size_t own_bytes() const noexcept { return borrowed_ ? 0 : bytes(); }
 
-  /// fn(first row, number of rows) for each run of rows that is contiguous in memory.
+  /// fn(first row, number of rows) for runs of rows that are contiguous in memory.
   template <class Fn>
   void for_each_run(Fn fn) const {
-    for (std::size_t i = 0; i < size_; i += std::size_t{1} << shift_)
-      fn(row(i), std::min(size_ - i, std::size_t{1} << shift_));
+    const std::size_t most =
+        borrowed_ ? std::max<std::size_t>(1, kBlockBytes / (stride_ * sizeof(T))) : std::size_t{1} << shift_;
+    for (std::size_t i = 0; i < size_; i += most) fn(row(i), std::min(size_ - i, most));
   }
 
  private:
@@ -164,6 +176,7 @@ class BlockRows {
   std::size_t stride_;
   std::uint32_t shift_ = 0;
   std::size_t size_ = 0;
+  bool borrowed_ = false;
   Charges charges_;
   std::vector<Pages> owners_;
   std::vector<T*> pointers_;

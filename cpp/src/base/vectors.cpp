@@ -33,6 +33,11 @@ void check_cols(std::string_view name, MatrixView<const float> matrix, std::size
                                 std::to_string(matrix.cols) + ")");
 }
 
+void check_metric(Metric metric) {
+  if (metric != Metric::kL2 && metric != Metric::kIp && metric != Metric::kCosine)
+    throw std::invalid_argument("metric: expected l2, ip or cosine");
+}
+
 double squared_norm(const float* row, std::size_t dim) {
   constexpr std::size_t kChains = 8;  // hide the latency of the adds
   double sum[kChains] = {};

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "whimbrel/matrix_view.hpp"
+#include "whimbrel/metric.hpp"
 
 namespace whimbrel {
 
@@ -12,6 +13,9 @@ namespace whimbrel {
 void check_finite(std::string_view name, MatrixView<const float> matrix, std::size_t threads);
 /// @throws std::invalid_argument
 void check_cols(std::string_view name, MatrixView<const float> matrix, std::size_t dim);
+
+/// One that has a formula. @throws std::invalid_argument
+void check_metric(Metric metric);
 
 /// Sum of squares in double precision: no overflow for any float, the same on every ISA.
 double squared_norm(const float* row, std::size_t dim);

@@ -31,6 +31,8 @@ wb_status status_of_exception() noexcept {
     return fail(WB_MEMORY_LIMIT, error.what());
   } catch (const CallbackFailed&) {
     return fail(WB_IO_ERROR, "the callback failed");
+  } catch (const DistanceFailed& error) {
+    return fail(WB_DISTANCE_FAILED, error.what());
   } catch (const FormatError& error) {
     return fail(WB_FORMAT_ERROR, error.what());
   } catch (const std::invalid_argument& error) {

@@ -23,6 +23,13 @@ namespace whimbrel::c_api {
 /// Thrown by a reading or writing function.
 struct CallbackFailed {};
 
+/// Thrown by a measuring function.
+class DistanceFailed : public std::runtime_error {
+ public:
+  explicit DistanceFailed(int result)
+      : std::runtime_error("distance: expected 0 from its function, got " + std::to_string(result)) {}
+};
+
 /// The hooks that this thread has by wb_use_hooks, for one call.
 class CallHooks {
  public:

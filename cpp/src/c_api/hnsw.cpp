@@ -17,21 +17,53 @@ std::span<const std::int64_t> read_ids(const std::int64_t* ids, std::size_t n) {
   return ids == nullptr ? std::span<const std::int64_t>{} : std::span(ids, n);
 }
 
+whimbrel::HnswParams read_params(const wb_hnsw_options* options) {
+  const wb_hnsw_options given = read_options("wb_hnsw_options", options);
+  whimbrel::HnswParams params;
+  params.metric = read_metric(given.metric);
+  params.M = or_default(given.M, params.M);
+  params.ef_construction = or_default(given.ef_construction, params.ef_construction);
+  params.ef_search = or_default(given.ef_search, params.ef_search);
+  params.seed = given.seed;
+  params.batch_growth = or_default(given.batch_growth, params.batch_growth);
+  params.keep_pruned = given.discard_pruned == 0;
+  return params;
+}
+
+whimbrel::UserDistance read_distance(const wb_distance* distance) {
+  required("distance", distance);
+  const wb_distance given = read_options("wb_distance", distance);
+  if (given.measure == nullptr)
+    throw std::invalid_argument("distance.measure: expected a function, got null");
+  return {
+      &required("distance.name", given.name),
+      [measure = given.measure, context = given.context](
+          const float* query, std::size_t dim, const float* const* rows, std::size_t n, float* distances) {
+        if (const int result = measure(context, query, dim, rows, n, distances); result != 0)
+          throw DistanceFailed(result);
+      }};
+}
+
 }  // namespace
 
 extern "C" {
 
 wb_status wb_hnsw_create(size_t dim, const wb_hnsw_options* options, wb_hnsw** index) {
   return guarded([&] {
-    const wb_hnsw_options given = read_options("wb_hnsw_options", options);
-    whimbrel::HnswParams params;
-    params.metric = read_metric(given.metric);
-    params.M = or_default(given.M, params.M);
-    params.ef_construction = or_default(given.ef_construction, params.ef_construction);
-    params.ef_search = or_default(given.ef_search, params.ef_search);
-    params.seed = given.seed;
-    params.batch_growth = or_default(given.batch_growth, params.batch_growth);
-    params.keep_pruned = given.discard_pruned == 0;
+    const whimbrel::HnswParams params = read_params(options);
+    required("index", index);
+    *index = new wb_hnsw{whimbrel::HnswIndex(dim, params)};
+  });
+}
+
+wb_status wb_hnsw_create_user(size_t dim, const wb_distance* distance, const wb_hnsw_options* options,
+                              wb_hnsw** index) {
+  return guarded([&] {
+    whimbrel::HnswParams params = read_params(options);
+    if (params.metric != whimbrel::Metric::kL2)
+      throw std::invalid_argument("metric: expected 0 beside a distance, got another wb_metric");
+    params.metric = whimbrel::Metric::kUser;
+    params.distance = read_distance(distance);
     required("index", index);
     *index = new wb_hnsw{whimbrel::HnswIndex(dim, params)};
   });
@@ -46,6 +78,17 @@ wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids, con
     const Run how = read_run(run);
     required("index", index)
         .index.add(rows, {read_ids(ids, rows.rows), read_ids(order, rows.rows), how.threads, how.progress});
+  });
+}
+
+wb_status wb_hnsw_add_over(wb_hnsw* index, wb_matrix vectors, const int64_t* ids, const int64_t* order,
+                           const wb_run* run) {
+  return guarded([&] {
+    const auto rows = read_matrix("vectors", vectors);
+    const Run how = read_run(run);
+    required("index", index)
+        .index.add(rows,
+                   {read_ids(ids, rows.rows), read_ids(order, rows.rows), how.threads, how.progress, false});
   });
 }
 
@@ -145,6 +188,36 @@ wb_status wb_hnsw_load(const char* path, wb_hnsw** index) {
   });
 }
 
+wb_status wb_hnsw_map(const char* path, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const std::string name(&required("path", path));
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(name, {.mmap = true, .verify = verify != 0})};
+  });
+}
+
+wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const auto* first = static_cast<const std::byte*>(bytes);
+    required_array("bytes", first, size);
+    *index = new wb_hnsw{whimbrel::HnswIndex::view({first, size}, {.verify = verify != 0})};
+  });
+}
+
+wb_status wb_hnsw_save_links(const wb_hnsw* index, const char* path) {
+  return guarded([&] { required("index", index).index.save(&required("path", path), {.vectors = false}); });
+}
+
+wb_status wb_hnsw_load_over(const char* path, wb_matrix vectors, int verify, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    const std::string name(&required("path", path));
+    const auto rows = read_matrix("vectors", vectors);
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(name, {.verify = verify != 0, .vectors = rows})};
+  });
+}
+
 wb_status wb_hnsw_write(const wb_hnsw* index, wb_write write, void* context) {
   return guarded([&] { required("index", index).index.save(read_sink(write, context)); });
 }
@@ -153,6 +226,22 @@ wb_status wb_hnsw_read(wb_read read, void* context, wb_hnsw** index) {
   return guarded([&] {
     required("index", index);
     *index = new wb_hnsw{whimbrel::HnswIndex::load(read_source(read, context))};
+  });
+}
+
+wb_status wb_hnsw_load_user(const char* path, const wb_distance* distance, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    *index = new wb_hnsw{whimbrel::HnswIndex::load(std::string(&required("path", path)),
+                                                   {.distance = read_distance(distance)})};
+  });
+}
+
+wb_status wb_hnsw_read_user(wb_read read, void* context, const wb_distance* distance, wb_hnsw** index) {
+  return guarded([&] {
+    required("index", index);
+    *index = new wb_hnsw{
+        whimbrel::HnswIndex::load(read_source(read, context), {.distance = read_distance(distance)})};
   });
 }
 

@@ -452,6 +452,7 @@ class Knn {
 };
 
 void check(MatrixView<const float> data, const KnnParams& params) {
+  check_metric(params.metric);
   if (params.k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   if (data.rows > std::numeric_limits<std::uint32_t>::max())
     throw std::length_error("data: expected at most 2^32 - 1 rows, got " + std::to_string(data.rows));

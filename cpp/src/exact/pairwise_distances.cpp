@@ -27,6 +27,7 @@ MatrixView<const float> normalized(MatrixView<const float> rows, std::size_t thr
 
 void pairwise_distances(MatrixView<const float> data, MatrixView<const float> queries, Metric metric,
                         std::size_t threads, const ProgressFn& progress, float* distances) {
+  check_metric(metric);
   check_cols("queries", queries, data.cols);
   check_finite("data", data, threads);
   check_finite("queries", queries, threads);

@@ -9,6 +9,7 @@
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
 #include "hnsw/bulk_build.hpp"
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/codes.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/insert.hpp"
@@ -48,15 +49,19 @@ void check_by_row(const char* name, std::span<const T> values, std::size_t n, st
 }
 
 /// Room for rows [first, n): vectors stored, levels drawn unless they are given, lists empty.
-void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vectors,
+void append_rows(Graph& graph, std::size_t first, VectorsView vectors, bool copy,
                  std::span<const std::uint8_t> levels, std::size_t threads, SliceMutex& state,
                  std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
   state.change([&] {
     version = next_version();
-    if (first == 0 && graph.params.codec == Codec::kF32) graph.dim_order = choose_dim_order(graph, vectors);
+    if (first == 0 && copy && graph.params.codec == Codec::kF32 && !graph.in_bytes())
+      graph.dim_order = choose_dim_order(graph, vectors.as<float>());
     graph.n_hidden += vectors.rows;
-    resize_rows(graph, n);
+    if (copy)
+      resize_rows(graph, n);
+    else
+      borrow_rows(graph, vectors.as<float>());
     graph.links0.resize(n);
     graph.upper_begin.resize(n);
     graph.level.resize(n);
@@ -74,9 +79,13 @@ void append_rows(Graph& graph, std::size_t first, MatrixView<const float> vector
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
-    std::vector<float> scratch(graph.vectors.stride());
+    std::vector<float> scratch(graph.padded_dim());
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
-      put_row(graph, static_cast<std::uint32_t>(first + i), vectors.row(i), scratch.data());
+      const auto node = static_cast<std::uint32_t>(first + i);
+      if (graph.in_bytes())
+        put_byte_row(graph, node, vectors, i);
+      else if (copy)
+        put_row(graph, node, vectors.as<float>().row(i), scratch.data());
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
   });
@@ -89,20 +98,25 @@ void drop_rows(Graph& graph, std::size_t n, std::size_t n_upper, std::size_t n_h
   graph.level.resize(n);
   graph.upper_links.resize(n_upper);
   graph.codes.resize(std::min(n, graph.codes.size()));
+  graph.code_terms.resize(std::min(n, graph.code_terms.size()));
   graph.n_hidden = n_hidden;
   if (n == 0) graph.dim_order.clear();
+  if (n == 0 && graph.callers_rows) give_rows_back(graph);
 }
 
 /// Whether one of a few vectors has mostly removed rows around it: what is linked to them has to be linked
 /// again soon, and then in a worse place.
-bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
+bool among_removed(const Graph& graph, VectorsView vectors) {
   SearchScratch scratch(graph);
   const Pool& near = scratch.pool;
-  return with_row_points(graph, [&](const auto& points) {
+  return with_row_points(graph, [&]<class P>(const P& points) {
     GraphSearch search(graph, points, scratch);
     for (std::size_t i = 0; i < vectors.rows; ++i) {
-      const float* query = scratch.query.data();
-      store_row(graph, vectors.row(i), scratch.query.data());
+      if (graph.in_bytes())
+        hold_byte_query(graph, vectors, i, scratch);
+      else
+        store_row(graph, vectors.as<float>().row(i), scratch.query.data());
+      typename P::Query query = held_query<P>(scratch);
       search.beam(query, 0, search.descend(query, 0), 2 * graph.params.M, scratch.pool);
       const auto removed =
           std::count_if(near.begin(), near.end(), [&](Candidate c) { return graph.gone(c.node()); });
@@ -114,28 +128,40 @@ bool among_removed(const Graph& graph, MatrixView<const float> vectors) {
 
 }  // namespace
 
-void HnswIndex::Impl::add(MatrixView<const float> vectors, const AddOptions& options,
-                          const LevelLinker* link) {
+void HnswIndex::Impl::add(VectorsView vectors, const AddOptions& options, const LevelLinker* link) {
   check_rows(vectors, options);
   if (link != nullptr && !(options.ef_construction.empty() && options.links.empty()))
     throw std::invalid_argument("ef_construction, links: expected none by row for a build of whole levels");
   const auto lock = mutex.write();
+  check_changeable();
+  if (!options.copy && graph.size() > 0)
+    throw std::invalid_argument("copy: expected an empty index to be built over vectors, got one of " +
+                                std::to_string(graph.size()) + " rows");
   ids.check(vectors.rows, options.ids);
   insert(vectors, options, link, {});
 }
 
-void HnswIndex::Impl::check_rows(MatrixView<const float> vectors, const AddOptions& options) const {
-  check_cols("vectors", vectors, graph.dim);
-  check_finite("vectors", vectors, resolve_threads(options.threads));
+void HnswIndex::Impl::check_vectors(const char* name, VectorsView vectors, std::size_t threads) const {
+  if (vectors.type != graph.params.vector_type)
+    throw std::invalid_argument(std::string(name) + ": expected " + type_name(graph.params.vector_type) +
+                                ", which the index holds, got " + type_name(vectors.type));
+  const MatrixView<const float> rows = vectors.as<float>();
+  check_cols(name, rows, graph.dim);
+  if (vectors.type == VectorType::kFloat32) check_finite(name, rows, threads);
+}
+
+void HnswIndex::Impl::check_rows(VectorsView vectors, const AddOptions& options) const {
+  check_vectors("vectors", vectors, resolve_threads(options.threads));
   check_order(options.order, vectors.rows);
   check_by_row("levels", options.levels, vectors.rows, 0, kMaxLevel);
   check_by_row("ef_construction", options.ef_construction, vectors.rows, 1, kMaxEf);
   check_by_row("links", options.links, vectors.rows, 1, 2 * graph.params.M);
-  if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors);
+  if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors.as<float>());
+  if (!options.copy) check_borrowable(graph, vectors.as<float>());
 }
 
-void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& options,
-                             const LevelLinker* link, std::span<const std::uint32_t> replaced) {
+void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, const LevelLinker* link,
+                             std::span<const std::uint32_t> replaced) {
   const auto start = std::chrono::steady_clock::now();
   const std::size_t threads = resolve_threads(options.threads);
   if (graph.live.count() == 0 && graph.size() > 0) drop_gone();
@@ -166,10 +192,10 @@ void HnswIndex::Impl::insert(MatrixView<const float> vectors, const AddOptions& 
       std::swap(graph.live, live);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
-    append_rows(graph, first, vectors, options.levels, threads, state, version);
+    append_rows(graph, first, vectors, options.copy, options.levels, threads, state, version);
     LearnedCodes learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
-      bulk_link(graph, vectors, options.order, threads, *link, state, meter);
+      bulk_link(graph, vectors.as<float>(), options.order, threads, *link, state, meter);
       meter.finish();
     } else {
       insert_rows(graph, first, options.order, threads, any_leaving ? &staying : nullptr, state, meter,

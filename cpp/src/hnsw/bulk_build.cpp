@@ -93,7 +93,8 @@ class BulkBuild {
   /// The rows of the level in the order of insertion: the caller's, normalized for cosine.
   MatrixView<const float> gather() {
     const bool cosine = graph_.params.metric == Metric::kCosine;
-    if (!cosine && std::is_sorted(members_.begin(), members_.end()) && members_.size() == vectors_.rows)
+    if (!cosine && vectors_.stride == vectors_.cols && std::is_sorted(members_.begin(), members_.end()) &&
+        members_.size() == vectors_.rows)
       return vectors_;
     rows_ = AlignedArray<float>(members_.size() * graph_.dim);
     for_each(members_.size(), threads_, [&](std::size_t i) {

@@ -22,6 +22,15 @@ std::vector<std::uint32_t> HnswIndex::Impl::rows_of(std::span<const std::int64_t
   return rows;
 }
 
+void HnswIndex::Impl::check_changeable() const {
+  if (file != nullptr)
+    throw std::invalid_argument(
+        "index: expected one in memory, got one mapped from a file, which is read-only");
+  if (graph.callers_rows)
+    throw std::invalid_argument(
+        "index: expected one that has its vectors, got one over the caller's, which is read-only");
+}
+
 void HnswIndex::Impl::drop_gone() {
   const RowSet kept = graph.live;
   state.change([&] {
@@ -34,6 +43,7 @@ void HnswIndex::Impl::drop_gone() {
 
 void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& options) {
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   Graph& graph = impl_->graph;
   const auto rows = impl_->rows_of(ids);
   if (rows.empty()) return;
@@ -55,8 +65,7 @@ void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& o
   meter.finish();
 }
 
-void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float> vectors,
-                       const ChangeOptions& options) {
+void HnswIndex::update(std::span<const std::int64_t> ids, VectorsView vectors, const ChangeOptions& options) {
   AddOptions how;
   how.threads = options.threads;
   how.progress = options.progress;
@@ -65,6 +74,7 @@ void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float
                                 std::to_string(ids.size()));
   impl_->check_rows(vectors, how);
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   const auto rows = impl_->rows_of(ids);
   auto sorted = rows;
   std::sort(sorted.begin(), sorted.end());
@@ -78,13 +88,15 @@ void HnswIndex::update(std::span<const std::int64_t> ids, MatrixView<const float
   ProgressMeter meter({}, 0);
   try {
     repair(impl_->graph, resolve_threads(options.threads), impl_->state, meter);
-  } catch (const std::exception&) {
-    // Stopped, or out of memory. The vectors are replaced all the same, and the next change repairs.
+  } catch (...) {
+    // Stopped, out of memory, or not measured. The vectors are replaced all the same, and the next change
+    // repairs.
   }
 }
 
 void HnswIndex::compact(const ChangeOptions& options) {
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   Graph& graph = impl_->graph;
   ProgressMeter meter(options.progress, graph.size());
   // Without removed points too: small additions leave it to this to make every point reachable.
@@ -95,6 +107,7 @@ void HnswIndex::compact(const ChangeOptions& options) {
 
 void HnswIndex::refine(const ChangeOptions& options) {
   const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
   Graph& graph = impl_->graph;
   if (graph.live.count() == 0) return;
   const std::size_t threads = resolve_threads(options.threads);

@@ -25,7 +25,7 @@ bool has_to_train(const Graph& graph) {
 ScalarQuantizer train(const Graph& graph, std::size_t threads) {
   const std::size_t n = std::min(graph.size(), kMaxTraining);
   AlignedArray<float> sample(n * graph.dim);
-  std::vector<float> row(graph.vectors.stride());
+  std::vector<float> row(graph.padded_dim());
   for (std::size_t i = 0; i < n; ++i)
     std::copy_n(stored_row(graph, static_cast<std::uint32_t>(i * graph.size() / n), row.data()), graph.dim,
                 sample.data() + i * graph.dim);
@@ -39,7 +39,7 @@ void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size
   constexpr std::size_t kRows = 1024;
   parallel_for((codes.size() - first + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
     ScalarQuantizer::Scratch scratch(quantizer);
-    std::vector<float> row(graph.vectors.stride());
+    std::vector<float> row(graph.padded_dim());
     for (std::size_t i = first + item * kRows; i < std::min(codes.size(), first + (item + 1) * kRows); ++i)
       quantizer.encode(stored_row(graph, static_cast<std::uint32_t>(i), row.data()), scratch, codes.row(i));
   });

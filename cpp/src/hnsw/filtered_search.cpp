@@ -165,6 +165,8 @@ void FilteredSearch<P>::insert_near(typename P::Query query, float bound, Pool& 
 
 template class FilteredSearch<VectorPoints>;
 template class FilteredSearch<HalfPoints>;
+template class FilteredSearch<UserPoints>;
+template class FilteredSearch<PairPoints>;
 template class FilteredSearch<ScalarCodePoints>;
 
 }  // namespace whimbrel

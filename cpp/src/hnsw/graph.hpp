@@ -26,13 +26,13 @@ struct Graph {
   Graph(std::size_t dim_, const HnswParams& params_)
       : dim(dim_),
         params(params_),
-        vectors(round_up(dim_, kCacheLine / sizeof(float))),
+        vectors(padded_dim()),
         halves(round_up(dim_, kCacheLine / sizeof(kernels::Half))),
         links0(2 * static_cast<std::size_t>(params_.M)),
         level(1),
         upper_begin(1),
         upper_links(params_.M),
-        codes(1) {}
+        codes(in_bytes() ? round_up(dim_, kernels::kCodeLine) : 1) {}
 
   std::size_t size() const noexcept { return level.size(); }
   std::size_t capacity(std::size_t l) const noexcept {
@@ -50,7 +50,17 @@ struct Graph {
     return static_cast<std::size_t>(std::find(row, row + capacity(l), kNoNode) - row);
   }
 
+  /// Floats of a stored row in whole cache lines.
+  std::size_t padded_dim() const noexcept { return round_up(dim, kCacheLine / sizeof(float)); }
+  /// Floats of a row that distances are measured over: the zeros behind it, where it has some, cost nothing.
+  std::size_t measured_dim() const noexcept { return callers_rows ? dim : padded_dim(); }
   bool in_halves() const noexcept { return params.rerank == Rerank::kF16; }
+
+  /// What a search measures on its way is what it returns.
+  bool measured_once() const noexcept { return params.metric == Metric::kUser || in_bytes(); }
+
+  /// Vectors of bytes, which are in `codes` (byte_rows.hpp).
+  bool in_bytes() const noexcept { return params.vector_type != VectorType::kFloat32; }
 
   /// Removed. For the writer.
   bool gone(std::uint32_t node) const noexcept { return node < n_linked && !live.contains(node); }
@@ -58,6 +68,7 @@ struct Graph {
   std::size_t dim;
   HnswParams params;
   BlockRows<float> vectors;         // as stored (rows.hpp): zero-padded to whole cache lines
+  bool callers_rows = false;        // vectors are the caller's: nothing is known of what is behind a row
   BlockRows<kernels::Half> halves;  // instead of them, with Rerank::kF16
   std::vector<std::uint32_t>
       dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j
@@ -66,11 +77,12 @@ struct Graph {
   RowSet live;                      // rows that are there for a search: not removed, not being added
   std::size_t n_hidden = 0;         // others that lists of live ones may lead to
   std::size_t n_linked = 0;         // rows from here on are being added
-  BlockRows<std::uint32_t> upper_begin;  // first row in upper_links of a node with level > 0
-  BlockRows<std::uint32_t> upper_links;  // levels 1, 2, ... of a node in consecutive rows of M
-  ScalarQuantizer quantizer;             // empty: searches measure the vectors
-  BlockRows<std::uint8_t> codes;         // of the vectors, or empty
-  std::size_t trained_size = 0;          // rows there were when the quantizer was last learned
+  BlockRows<std::uint32_t> upper_begin;          // first row in upper_links of a node with level > 0
+  BlockRows<std::uint32_t> upper_links;          // levels 1, 2, ... of a node in consecutive rows of M
+  ScalarQuantizer quantizer;                     // empty: searches measure the vectors
+  BlockRows<std::uint8_t> codes;                 // of the vectors, or empty
+  CountedVector<kernels::CodeTerms> code_terms;  // beside them where they are compared with each other
+  std::size_t trained_size = 0;                  // rows there were when the quantizer was last learned
   std::uint32_t entry = kNoNode;
   std::size_t max_level = 0;
 };

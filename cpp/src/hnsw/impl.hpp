@@ -13,13 +13,18 @@
 #include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
 #include "hnsw/id_map.hpp"
+#include "hnsw/mapped_file.hpp"
 #include "hnsw/search.hpp"
 #include "whimbrel/hnsw.hpp"
 
 namespace whimbrel {
 
+/// The most links of a node on the upper levels.
+inline constexpr std::uint32_t kMaxM = 512;
 /// The widest beam.
 inline constexpr std::uint32_t kMaxEf = 1000000;
+/// Bytes of the name of a user's distance.
+inline constexpr std::size_t kMaxDistanceName = 255;
 /// Results of tuning that an index keeps.
 inline constexpr std::size_t kMaxTuned = 256;
 
@@ -32,19 +37,31 @@ struct HnswIndex::Impl {
   /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
   void drop_vectors() { graph.vectors.resize(0); }
   bool has_vectors() const {
-    return (graph.in_halves() ? graph.halves.size() : graph.vectors.size()) == graph.size();
+    return (graph.in_bytes()    ? graph.codes.size()
+            : graph.in_halves() ? graph.halves.size()
+                                : graph.vectors.size()) == graph.size();
   }
-  static HnswIndex load(const ByteSource& source, bool with_vectors);
+  /// `file`: null, or that of the source, where rows stay.
+  static HnswIndex load(const ByteSource& source, bool with_vectors, const LoadOptions& options = {},
+                        std::unique_ptr<MappedFile> file = nullptr);
+  static HnswIndex load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options);
+
+  /// For every change of rows or links, after the lock. @throws std::invalid_argument
+  void check_changeable() const;
 
   /// Checks that need no lock. @throws std::invalid_argument
-  void check_rows(MatrixView<const float> vectors, const AddOptions& options) const;
+  void check_vectors(const char* name, VectorsView vectors, std::size_t threads) const;
+  void check_rows(VectorsView vectors, const AddOptions& options) const;
   /// `link`: null, or how to link the rows of an empty index.
-  void add(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link);
+  void add(VectorsView vectors, const AddOptions& options, const LevelLinker* link);
   /// For the writer, with everything checked. `replaced`: empty, or the rows whose ids the new ones take.
-  void insert(MatrixView<const float> vectors, const AddOptions& options, const LevelLinker* link,
+  void insert(VectorsView vectors, const AddOptions& options, const LevelLinker* link,
               std::span<const std::uint32_t> replaced);
   /// For the writer: take back the rows that are not live, which no list leads to.
   void drop_gone();
+  /// @throws std::out_of_range for an unknown id
+  template <class T>
+  void get_vectors(std::span<const std::int64_t> ids, T* out) const;
   /// @throws std::out_of_range for an unknown id
   std::vector<std::uint32_t> rows_of(std::span<const std::int64_t> ids_of_rows) const;
 
@@ -54,6 +71,7 @@ struct HnswIndex::Impl {
     return state.read();
   }
 
+  std::unique_ptr<MappedFile> file;  // of rows that are in a file
   Graph graph;
   IdMap ids;
   std::vector<TunedEf> tuned;  // distinct in (recall, k)
@@ -100,7 +118,7 @@ struct HnswIndex::Impl {
 };
 
 /// @throws std::invalid_argument wrong columns, non-finite values, or a wrong number of filters
-void check_queries(const HnswIndex::Impl& index, MatrixView<const float> queries, std::size_t n_filters,
+void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
                    std::size_t threads);
 /// @throws std::invalid_argument
 void check_params(std::size_t dim, const HnswParams& params);

@@ -24,6 +24,9 @@ namespace {
 /// Largest batch. The all-pairs work inside batches grows with it, the cost of a synchronization per batch
 /// shrinks.
 constexpr std::size_t kMaxBatch = 2048;
+/// The same where there are no tiles, so that every earlier point of a batch is measured: a tenth of the
+/// distances of an insertion. Of such a batch, so many points are the work of one thread.
+constexpr std::size_t kMaxMeasuredBatch = 256, kMeasuredBlock = 8;
 /// Reverse edges are dealt to this many groups by target, each the work of one thread.
 constexpr std::size_t kTargetGroups = 64;
 /// Groups that are answered while searches wait, for batches of at least kLargeBatch; smaller ones all at
@@ -87,6 +90,7 @@ class Insertion {
         table_(kernels::active_table()),
         order_(graph.size() - first),
         n_linked_(first),
+        block_(kHasTiles<P> ? table_.tile_cols : kMeasuredBlock),
         threads_(threads),
         undo_(first),
         edge_distances_(graph.links0.stride()) {
@@ -94,7 +98,7 @@ class Insertion {
       order_[i] =
           static_cast<std::uint32_t>(first + (order.empty() ? i : static_cast<std::size_t>(order[i])));
     workers_.reserve(threads);
-    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, points_, table_);
+    for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, points_, table_, block_);
     if (remember) remember_distances(first);
   }
 
@@ -129,13 +133,13 @@ class Insertion {
  private:
   /// One thread's scratch.
   struct Worker {
-    Worker(const Graph& graph, const P& points, const kernels::KernelTable& table)
+    Worker(const Graph& graph, const P& points, const kernels::KernelTable& table, std::size_t block)
         : search(graph),
           query(points),
           selection(points),
-          pools(table.tile_cols),
-          panels(table, table.tile_cols, points.tile_dim()),
-          nodes(table.tile_cols),
+          pools(block),
+          panels(table, table.tile_cols, tile_dim(points)),
+          nodes(block),
           products(table.tile_rows * table.tile_cols),
           bounds(table.tile_cols),
           scores(table.tile_cols) {}
@@ -152,9 +156,17 @@ class Insertion {
     std::vector<ReverseEdge> edges;
   };
 
+  static std::size_t tile_dim(const P& points) {
+    if constexpr (kHasTiles<P>)
+      return points.tile_dim();
+    else
+      return 0;
+  }
+
   std::size_t batch_size() const {
+    const std::size_t most = kHasTiles<P> ? kMaxBatch : kMaxMeasuredBatch;
     const double growth = static_cast<double>(n_linked_) * (graph_.params.batch_growth - 1);
-    return static_cast<std::size_t>(std::clamp(growth, 1.0, static_cast<double>(kMaxBatch)));
+    return static_cast<std::size_t>(std::clamp(growth, 1.0, static_cast<double>(most)));
   }
 
   /// Distances beside the level-0 links of all nodes save most of the work of pruning.
@@ -176,11 +188,10 @@ class Insertion {
       return;
     }
     gather(batch);
-    const std::size_t block = table_.tile_cols;
-    const std::size_t n_blocks = (batch.size() + block - 1) / block;
+    const std::size_t n_blocks = (batch.size() + block_ - 1) / block_;
     groups_.resize(n_blocks);
     parallel_for(n_blocks, threads_, [&](std::size_t b, std::size_t w) {
-      link_forward(batch, b * block, std::min(batch.size(), (b + 1) * block), workers_[w], groups_[b]);
+      link_forward(batch, b * block_, std::min(batch.size(), (b + 1) * block_), workers_[w], groups_[b]);
     });
     const std::size_t slice = batch.size() < kLargeBatch ? kTargetGroups : kSlice;
     for (std::size_t first = 0; first < kTargetGroups; first += slice)
@@ -199,6 +210,16 @@ class Insertion {
 
   /// The vectors of the batch side by side for the tiles, and who of the batch reaches which upper level.
   void gather(std::span<const std::uint32_t> batch) {
+    if constexpr (kHasTiles<P>) gather_tiles(batch);
+    for (std::vector<std::uint32_t>& members : upper_members_) members.clear();
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      for (std::size_t l = 1; l <= graph_.level[batch[i]]; ++l) {
+        if (upper_members_.size() <= l) upper_members_.resize(l + 1);
+        upper_members_[l].push_back(static_cast<std::uint32_t>(i));
+      }
+  }
+
+  void gather_tiles(std::span<const std::uint32_t> batch) {
     const std::size_t stride = points_.tile_dim();
     if (batch_rows_ < round_up(batch.size(), table_.tile_rows)) {
       batch_rows_ = round_up(batch.size(), table_.tile_rows);
@@ -209,12 +230,6 @@ class Insertion {
       for (std::size_t i = item * 64; i < std::min(batch.size(), (item + 1) * 64); ++i)
         terms_[i] = points_.tile_row(batch[i], batch_vectors_.data() + i * stride);
     });
-    for (std::vector<std::uint32_t>& members : upper_members_) members.clear();
-    for (std::size_t i = 0; i < batch.size(); ++i)
-      for (std::size_t l = 1; l <= graph_.level[batch[i]]; ++l) {
-        if (upper_members_.size() <= l) upper_members_.resize(l + 1);
-        upper_members_[l].push_back(static_cast<std::uint32_t>(i));
-      }
   }
 
   // ---- forward links
@@ -224,7 +239,12 @@ class Insertion {
     groups.resize(kTargetGroups);
     for (auto& group : groups) group.clear();
     find_candidates(batch, begin, end, worker, groups);
-    offer_earlier_points(batch, begin, end, worker);
+    if constexpr (kHasTiles<P>) {
+      offer_earlier_points(batch, begin, end, worker);
+    } else {
+      for (std::size_t i = begin; i < end; ++i)
+        offer(batch[i], batch.first(i), worker, worker.pools[i - begin]);
+    }
     for (std::size_t i = begin; i < end; ++i)
       connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
   }
@@ -305,7 +325,7 @@ class Insertion {
     for (std::size_t c = 0; c < n; ++c) offer(batch[begin + c], worker.nodes[c], worker, worker.pools[c]);
   }
 
-  void offer(std::uint32_t node, const std::vector<std::uint32_t>& others, Worker& worker, Pool& pool) {
+  void offer(std::uint32_t node, std::span<const std::uint32_t> others, Worker& worker, Pool& pool) {
     worker.distances.resize(others.size());
     points_.distances(points_.query(node, worker.query), others.data(), others.size(),
                       worker.distances.data());
@@ -411,6 +431,7 @@ class Insertion {
   const kernels::KernelTable& table_;
   CountedVector<std::uint32_t> order_;
   std::size_t n_linked_;
+  std::size_t block_;  // points of a batch that are the work of one thread
   std::size_t threads_;
   UndoLog undo_;
   BlockRows<float> edge_distances_;  // beside links0, or empty
@@ -434,7 +455,7 @@ void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> 
   // calls.
   const bool large = graph.size() - first >= first / 8;
   PairCodes codes;
-  if (large && graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
+  if (large && graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
   const auto insert = [&](const auto& points) {
     Insertion(graph, points, first, order, threads, large, staying, state, efforts).run(meter);
   };

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/vectors.hpp"
 #include "hnsw/query.hpp"
 
 namespace whimbrel {
@@ -37,17 +36,16 @@ void check_efs(std::span<const std::uint32_t> efs, std::size_t n_queries) {
 
 }  // namespace
 
-void check_queries(const HnswIndex::Impl& index, MatrixView<const float> queries, std::size_t n_filters,
+void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
                    std::size_t threads) {
-  check_cols("queries", queries, index.graph.dim);
-  check_finite("queries", queries, threads);
+  index.check_vectors("queries", queries, threads);
   if (n_filters > 1 && n_filters != queries.rows)
     throw std::invalid_argument("filter: expected one, or one per query, " + std::to_string(queries.rows) +
                                 ", got " + std::to_string(n_filters));
 }
 
-void HnswIndex::search(MatrixView<const float> queries, const SearchParams& params, std::int64_t* ids,
-                       float* distances, SearchCounts* counts) const {
+void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int64_t* ids, float* distances,
+                       SearchCounts* counts) const {
   const std::size_t k = params.k, threads = resolve_threads(params.threads);
   if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_queries(*impl_, queries, params.filters.size(), threads);
@@ -63,7 +61,7 @@ void HnswIndex::search(MatrixView<const float> queries, const SearchParams& para
                    [&](std::size_t q, SearchScratch& scratch) {
                      Query mine = query;
                      if (!params.efs.empty()) mine.set_ef(params.efs[q]);
-                     mine.run(queries.row(q), allowed.of_query(q), scratch);
+                     mine.run(queries, q, allowed.of_query(q), scratch);
                      write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
                      if (counts) counts[q] = scratch.counts;
                    });

@@ -30,7 +30,7 @@ class Encoding {
     if (graph_.size() < kSample || graph_.dim > kernels::kMaxPairBytes) return codes;
     n_sampled_ = std::min(graph_.size(), kMaxTraining);
     sample_ = AlignedArray<float>(n_sampled_ * graph_.dim);
-    std::vector<float> scratch_row(graph_.vectors.stride());
+    std::vector<float> scratch_row(graph_.padded_dim());
     for (std::size_t i = 0; i < n_sampled_; ++i) {
       const auto node = static_cast<std::uint32_t>(i * graph_.size() / n_sampled_);
       std::copy_n(stored_row(graph_, node, scratch_row.data()), graph_.dim, sample_.data() + i * graph_.dim);
@@ -46,7 +46,7 @@ class Encoding {
     constexpr std::size_t kRows = 1024;
     parallel_for((graph_.size() + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t) {
       ScalarQuantizer::Scratch scratch(quantizer_);
-      std::vector<float> row(graph_.vectors.stride());
+      std::vector<float> row(graph_.padded_dim());
       for (std::size_t i = item * kRows; i < std::min(graph_.size(), (item + 1) * kRows); ++i) {
         quantizer_.encode(stored_row(graph_, static_cast<std::uint32_t>(i), row.data()), scratch,
                           codes.rows.row(i));
@@ -65,7 +65,7 @@ class Encoding {
 
   /// With codes less 128 as e and f: |e - f|^2 = |e|^2 + |f|^2 - 2 e.f. With o the origin in steps, the
   /// product of two vectors in square steps is o.o + o.e + o.f + e.f; the part of one code is rounded to a
-  /// whole number. The kernel multiplies f with e + 128, which the sum of f makes up for.
+  /// whole number.
   kernels::CodeTerms terms(const std::uint8_t* code) const {
     std::int32_t sum = 0, squares = 0;
     for (std::size_t c = 0; c < graph_.dim; ++c) {
@@ -73,13 +73,10 @@ class Encoding {
       sum += e;
       squares += e * e;
     }
-    if (l2_) return make_terms(squares, 256 * sum);
+    if (l2_) return pair_terms(squares, sum, true);
     double product = 0;
     for (std::size_t c = 0; c < graph_.dim; ++c) product += static_cast<double>(origin(c)) * (code[c] - 128);
-    return make_terms(-static_cast<std::int32_t>(product / static_cast<double>(quantizer_.step)), 128 * sum);
-  }
-  static kernels::CodeTerms make_terms(std::int32_t own, std::int32_t correction) {
-    return {static_cast<std::uint32_t>(own), static_cast<std::uint32_t>(own + correction)};
+    return pair_terms(-static_cast<std::int32_t>(product / static_cast<double>(quantizer_.step)), sum, false);
   }
 
   bool precise_enough() const {
@@ -124,15 +121,5 @@ class Encoding {
 }  // namespace
 
 PairCodes encode_pairs(const Graph& graph, std::size_t threads) { return Encoding(graph, threads).run(); }
-
-PairPoints PairCodes::points(Metric metric) const {
-  const bool l2 = metric != Metric::kIp;
-  const kernels::KernelTable& table = kernels::active_table();
-  return {{rows.blocks(), rows.shift(), rows.mask(), rows.stride()},
-          terms.data(),
-          (l2 ? table.l2 : table.ip).code_pairs,
-          code_dim,
-          l2};
-}
 
 }  // namespace whimbrel

@@ -1,12 +1,27 @@
 #include "hnsw/points.hpp"
 
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
 namespace whimbrel {
+namespace {
+
+/// A query as messages call it.
+std::string name_of(const Graph& graph, const float* query) {
+  for (std::size_t i = 0; i < graph.vectors.size(); ++i)
+    if (graph.vectors.row(i) == query) return "row " + std::to_string(i);
+  return "a query";
+}
+
+}  // namespace
 
 template <class T>
 RowPoints<T>::RowPoints(const Graph& graph)
     : ip(kernels::active_table().ip.fast),
       widen(kernels::active_table().widen_f16),
-      dim(graph.vectors.stride()),
+      dim(graph.measured_dim()),
       l2(graph.params.metric == Metric::kL2) {
   const auto& metric = kernels::metric_kernels(kernels::active_table(), graph.params.metric);
   const auto blocks = [](const BlockRows<T>& all) -> kernels::RowBlocks<T> {
@@ -26,6 +41,36 @@ RowPoints<T>::RowPoints(const Graph& graph)
 
 template struct RowPoints<float>;
 template struct RowPoints<kernels::Half>;
+
+void UserPoints::distances(Query query, const std::uint32_t* nodes, std::size_t n, float* out) const {
+  constexpr std::size_t kGroup = 64;
+  const UserDistance& distance = graph->params.distance;
+  const float* rows[kGroup];
+  std::fill_n(out, n, std::numeric_limits<float>::quiet_NaN());  // for those it leaves out
+  for (std::size_t begin = 0; begin < n; begin += kGroup) {
+    const std::size_t size = std::min(kGroup, n - begin);
+    for (std::size_t i = 0; i < size; ++i) {
+      rows[i] = graph->vectors.row(nodes[begin + i]);
+      __builtin_prefetch(rows[i]);
+    }
+    distance.measure(query, graph->dim, rows, size, out + begin);
+  }
+  for (std::size_t i = 0; i < n; ++i)
+    if (std::isnan(out[i]))
+      throw std::invalid_argument("distance: expected a number of '" + distance.name + "', got NaN for " +
+                                  name_of(*graph, query) + " and row " + std::to_string(nodes[i]));
+}
+
+PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
+                       std::size_t code_dim, Metric metric) {
+  const bool l2 = metric != Metric::kIp;
+  const kernels::KernelTable& table = kernels::active_table();
+  return {{rows.blocks(), rows.shift(), rows.mask(), rows.stride()},
+          terms,
+          (l2 ? table.l2 : table.ip).code_pairs,
+          code_dim,
+          l2};
+}
 
 void ProductCodePoints::distances(const float* table, const std::uint32_t* nodes, std::size_t n,
                                   float* out) const noexcept {

@@ -86,11 +86,28 @@ struct RowPoints {
 using VectorPoints = RowPoints<float>;
 using HalfPoints = RowPoints<kernels::Half>;
 
-/// fn(points) for the form in which an index keeps its vectors.
-template <class Fn>
-auto with_row_points(const Graph& graph, const Fn& fn) {
-  return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
-}
+/// The stored vectors, measured by the caller's function: the one form whose distances may throw.
+struct UserPoints {
+  using Query = const float*;
+  struct Scratch {
+    explicit Scratch(const UserPoints&) {}
+  };
+
+  const Graph* graph;
+
+  Query query(std::uint32_t node, Scratch&) const noexcept { return graph->vectors.row(node); }
+  /// @throws std::invalid_argument for NaN, and whatever the function throws
+  void distances(Query query, const std::uint32_t* nodes, std::size_t n, float* out) const;
+  std::size_t distances_below(Query query, std::uint32_t* nodes, std::size_t n, float bound,
+                              float* out) const {
+    distances(query, nodes, n, out);
+    return compact_below(nodes, n, bound, out);
+  }
+};
+
+/// Whether products in tiles find near points of a kind; otherwise only their distances do.
+template <class P>
+inline constexpr bool kHasTiles = requires(const P& points, float* out) { points.tile_row(0u, out); };
 
 /// Codes of all vectors, compared with each other in whole numbers: squared differences for l2 and cosine,
 /// products with a term for what the codes are centered on for inner products. The graph that is built on
@@ -140,6 +157,25 @@ struct PairPoints {
     return static_cast<float>(static_cast<std::int32_t>(terms[node].row)) / scale();
   }
 };
+
+PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
+                       std::size_t code_dim, Metric metric);
+
+/// For a code whose own part of every distance is `own`: the kernel multiplies its bytes less 128, which add
+/// up to `sum`, with bytes that are not less 128.
+inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2) {
+  return {static_cast<std::uint32_t>(own),
+          static_cast<std::uint32_t>(own) + static_cast<std::uint32_t>((l2 ? 256 : 128) * sum)};
+}
+
+/// fn(points) for the form in which an index keeps its vectors.
+template <class Fn>
+auto with_row_points(const Graph& graph, const Fn& fn) {
+  if (graph.in_bytes())
+    return fn(pair_points(graph.codes, graph.code_terms.data(), graph.dim, graph.params.metric));
+  if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});
+  return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
+}
 
 /// Codes of a byte per coordinate. They are only searched in, not linked.
 struct ScalarCodePoints {
@@ -212,7 +248,7 @@ struct PairCodes {
   std::size_t code_dim = 0;
 
   bool empty() const noexcept { return code_dim == 0; }
-  PairPoints points(Metric metric) const;
+  PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), code_dim, metric); }
 };
 
 /// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.

@@ -1,8 +1,10 @@
 #include "hnsw/query.hpp"
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/filtered_search.hpp"
 #include "hnsw/id_filter.hpp"
 #include "hnsw/rows.hpp"
@@ -43,8 +45,13 @@ Query::Query(const HnswIndex::Impl& index, std::size_t k, std::size_t ef_search,
       ef_(std::min(graph_.live.count(), std::max(k, ef_search ? ef_search : graph_.params.ef_search))),
       exact_(exact) {}
 
-void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
+void Query::run(VectorsView queries, std::size_t q, const RowSet* allowed, SearchScratch& scratch,
                 std::uint32_t without) const {
+  if (graph_.in_bytes()) {
+    hold_byte_query(graph_, queries, q, scratch);
+    return answer(nullptr, allowed, scratch, without);
+  }
+  const float* row = queries.as<float>().row(q);
   store_row(graph_, row, scratch.query.data());
   // Cosine compares normalized vectors, the other metrics the caller's.
   answer(graph_.params.metric == Metric::kCosine ? scratch.query.data() : row, allowed, scratch, without);
@@ -52,9 +59,13 @@ void Query::run(const float* row, const RowSet* allowed, SearchScratch& scratch,
 
 void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                      std::uint32_t without) const {
+  if (graph_.in_bytes()) {
+    hold_byte_query(graph_, node, scratch);
+    return answer(nullptr, allowed, scratch, without);
+  }
   float* const stored = scratch.query.data();
   const float* row = stored_row(graph_, node, stored);
-  if (row != stored) std::copy_n(row, graph_.vectors.stride(), stored);
+  if (row != stored) std::fill(std::copy_n(row, graph_.dim, stored), stored + graph_.padded_dim(), 0.0f);
   if (graph_.dim_order.empty()) return answer(stored, allowed, scratch, without);
   scratch.own.resize(graph_.dim);
   answer(caller_row(graph_, node, scratch.own.data()), allowed, scratch, without);
@@ -76,8 +87,8 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
                                    std::uint32_t without) const {
   const Pool& pool = scratch.pool;
   if (graph_.quantizer.empty()) {
-    with_row_points(graph_, [&](const auto& points) {
-      fill_pool(graph_, points, scratch.query.data(), ef_, k_, allowed, scratch, without);
+    with_row_points(graph_, [&]<class P>(const P& points) {
+      fill_pool(graph_, points, held_query<P>(scratch), ef_, k_, allowed, scratch, without);
     });
     // Those within rounding of the k-th too.
     constexpr std::uint64_t kNearTie = 64;  // units in the last place
@@ -101,40 +112,66 @@ std::size_t Query::find_candidates(const RowSet* allowed, SearchScratch& scratch
   return n;
 }
 
-std::pair<float, std::int64_t> Query::measure(const float* query, std::uint32_t node,
-                                              SearchScratch& scratch) const {
-  return {kernel_(query, caller_row(graph_, node, scratch.row.data()), graph_.dim), index_.ids.id(node)};
+void Query::measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
+                    float* out) const {
+  if (graph_.measured_once())
+    return with_row_points(graph_, [&]<class P>(const P& points) {
+      points.distances(held_query<P>(scratch), nodes.data(), nodes.size(), out);
+    });
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (i + kRowsAhead < nodes.size()) prefetch_row(graph_, nodes[i + kRowsAhead]);
+    out[i] = kernel_(query, caller_row(graph_, nodes[i], scratch.row.data()), graph_.dim);
+    // NaN has no place in an order. Overflow can give it, and rows that somebody else may have damaged.
+    if (std::isnan(out[i])) out[i] = std::numeric_limits<float>::infinity();
+  }
 }
 
 /// Fast arithmetic chose; canonical arithmetic is returned.
 void Query::rank(const float* query, std::size_t n, SearchScratch& scratch) const {
   const Pool& pool = scratch.pool;
   auto& best = scratch.results;
-  best.resize(n);
+  auto& nodes = scratch.wide_nodes;
+  auto& distances = scratch.wide_distances;
+  nodes.clear();
+  distances.clear();
   for (std::size_t i = 0; i < n; ++i) {
-    if (i + kRowsAhead < n) prefetch_row(graph_, pool[i + kRowsAhead].node());
-    best[i] = measure(query, pool[i].node(), scratch);
+    nodes.push_back(pool[i].node());
+    distances.push_back(pool[i].distance());
   }
+  if (!graph_.measured_once()) measure(query, nodes, scratch, distances.data());
+  for (std::size_t i = 0; i < n; ++i) best.emplace_back(distances[i], index_.ids.id(nodes[i]));
   std::sort(best.begin(), best.end());
 }
 
 /// All rows of the set in canonical arithmetic; the best k are kept as a heap, the worst on top.
 void Query::scan(const float* query, const RowSet& rows, SearchScratch& scratch) const {
-  constexpr std::size_t kRowsPerCheck = 1024;
+  constexpr std::size_t kGroup = 256;
   auto& best = scratch.results;
-  std::size_t n = 0;
-  rows.for_each([&](std::uint32_t node) {
-    if (++n % kRowsPerCheck == 0) check_stop();
-    const auto candidate = measure(query, node, scratch);
-    if (best.size() == k_) {
-      if (!(candidate < best.front())) return;
-      std::pop_heap(best.begin(), best.end());
-      best.pop_back();
+  auto& nodes = scratch.wide_nodes;
+  auto& distances = scratch.wide_distances;
+  nodes.clear();
+  distances.resize(kGroup);
+  const auto take = [&] {
+    check_stop();
+    measure(query, nodes, scratch, distances.data());
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const std::pair candidate(distances[i], index_.ids.id(nodes[i]));
+      if (best.size() == k_) {
+        if (!(candidate < best.front())) continue;
+        std::pop_heap(best.begin(), best.end());
+        best.pop_back();
+      }
+      best.push_back(candidate);
+      std::push_heap(best.begin(), best.end());
     }
-    best.push_back(candidate);
-    std::push_heap(best.begin(), best.end());
+    scratch.counts.distances += nodes.size();
+    nodes.clear();
+  };
+  rows.for_each([&](std::uint32_t node) {
+    nodes.push_back(node);
+    if (nodes.size() == kGroup) take();
   });
-  scratch.counts.distances += n;
+  take();
   std::sort_heap(best.begin(), best.end());
 }
 

@@ -42,20 +42,22 @@ class Query {
   /// In place of ef_search, at least 1.
   void set_ef(std::size_t ef) { ef_ = std::min(graph_.live.count(), std::max(k_, ef)); }
 
-  /// The nearest rows of `allowed`, best first, in the scratch's results: at least k if they are found. The
-  /// node `without` is as if it were not in the graph.
-  void run(const float* row, const RowSet* allowed, SearchScratch& scratch,
+  /// For one of the queries: the nearest rows of `allowed`, best first, in the scratch's results: at least k
+  /// if they are found. The node `without` is as if it were not in the graph.
+  void run(VectorsView queries, std::size_t q, const RowSet* allowed, SearchScratch& scratch,
            std::uint32_t without = kNoNode) const;
   /// The same for a vector of the index itself.
   void run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& scratch,
                 std::uint32_t without = kNoNode) const;
 
  private:
-  /// `query`: in the caller's order, normalized for cosine; the stored form is in the scratch.
+  /// `query`: in the caller's order, normalized for cosine; null where distances are measured once. The
+  /// stored form is in the scratch.
   void answer(const float* query, const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
   std::size_t find_candidates(const RowSet* allowed, SearchScratch& scratch, std::uint32_t without) const;
-  std::pair<float, std::int64_t> measure(const float* query, std::uint32_t node,
-                                         SearchScratch& scratch) const;
+  /// Distances that are returned, but for distance_shift.
+  void measure(const float* query, std::span<const std::uint32_t> nodes, SearchScratch& scratch,
+               float* out) const;
   void rank(const float* query, std::size_t n, SearchScratch& scratch) const;
   void scan(const float* query, const RowSet& rows, SearchScratch& scratch) const;
 

@@ -8,8 +8,7 @@
 
 namespace whimbrel {
 
-RangeResult HnswIndex::range_search(MatrixView<const float> queries, float radius,
-                                    const SearchParams& params) const {
+RangeResult HnswIndex::range_search(VectorsView queries, float radius, const SearchParams& params) const {
   const std::size_t threads = resolve_threads(params.threads);
   if (std::isnan(radius)) throw std::invalid_argument("radius: expected a number, got NaN");
   check_queries(*impl_, queries, params.filters.size(), threads);
@@ -28,7 +27,7 @@ RangeResult HnswIndex::range_search(MatrixView<const float> queries, float radiu
                      const RowSet* rows = allowed.of_query(q);
                      const std::size_t n = rows == nullptr ? n_live : rows->count();
                      for (std::size_t k = params.exact ? std::max<std::size_t>(n, 1) : ef;; k *= 2) {
-                       Query(*impl_, k, 0, params.exact).run(queries.row(q), rows, scratch);
+                       Query(*impl_, k, 0, params.exact).run(queries, q, rows, scratch);
                        const auto& found = scratch.results;
                        const auto end = std::find_if(found.begin(), found.end(), [&](const auto& hit) {
                          return !(hit.first + shift < radius);

@@ -116,6 +116,8 @@ template void attach_unreached(Graph&, const VectorPoints&, SearchScratch&, Slic
                                const std::function<void(std::uint32_t)>&);
 template void attach_unreached(Graph&, const HalfPoints&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
+template void attach_unreached(Graph&, const UserPoints&, SearchScratch&, SliceMutex&,
+                               const std::function<void(std::uint32_t)>&);
 template void attach_unreached(Graph&, const PairPoints&, SearchScratch&, SliceMutex&,
                                const std::function<void(std::uint32_t)>&);
 

@@ -270,7 +270,7 @@ class Refinement {
 void refine(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter& meter) {
   // What insertion measures.
   PairCodes codes;
-  if (graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
+  if (graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
   const auto run = [&](const auto& points) { Refinement(graph, points, threads, state, meter).run(); };
   if (!codes.empty())
     run(codes.points(graph.params.metric));

@@ -140,7 +140,7 @@ class Repair {
 
   void find_links(std::uint32_t node, Worker& worker, List& list) {
     GraphSearch search(graph_, points_, worker.search);
-    const float* query = points_.query(node, worker.query);
+    typename P::Query query = points_.query(node, worker.query);
     Pool& pool = worker.search.pool;
     search.beam(query, 0, search.descend(query, 0), graph_.params.ef_construction, pool);
     worker.candidates.clear();
@@ -224,10 +224,13 @@ void drop_gone_rows(Graph& graph) {
     }
   });
   graph.upper_links.resize(n_upper);
-  if (graph.in_halves())
-    keep_rows(graph.halves, graph.live);
-  else
-    keep_rows(graph.vectors, graph.live);
+  if (graph.halves.size() > 0) keep_rows(graph.halves, graph.live);
+  if (graph.vectors.size() > 0) keep_rows(graph.vectors, graph.live);
+  if (!graph.code_terms.empty()) {
+    std::size_t kept = 0;
+    graph.live.for_each([&](std::uint32_t row) { graph.code_terms[kept++] = graph.code_terms[row]; });
+    graph.code_terms.resize(kept);
+  }
   keep_rows(graph.links0, graph.live);
   keep_rows(graph.upper_begin, graph.live);
   if (graph.codes.size() > 0) keep_rows(graph.codes, graph.live);

@@ -51,14 +51,18 @@ void store_row(const Graph& graph, const float* row, float* out) {
   } else {
     for (std::size_t j = 0; j < graph.dim; ++j) out[j] = row[graph.dim_order[j]];
   }
-  std::fill(out + graph.dim, out + graph.vectors.stride(), 0.0f);
+  std::fill(out + graph.dim, out + graph.padded_dim(), 0.0f);
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
-  if (graph.in_halves())
+  if (graph.in_bytes()) {
+    graph.codes.resize(n);
+    graph.code_terms.resize(n);
+  } else if (graph.in_halves()) {
     graph.halves.resize(n);
-  else
+  } else {
     graph.vectors.resize(n);
+  }
 }
 
 void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {
@@ -71,7 +75,7 @@ void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch)
 
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch) {
   if (!graph.in_halves()) return graph.vectors.row(node);
-  kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.vectors.stride(), scratch);
+  kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.padded_dim(), scratch);
   return scratch;
 }
 
@@ -81,6 +85,36 @@ void prefetch_row(const Graph& graph, std::uint32_t node) {
                            : reinterpret_cast<const char*>(graph.vectors.row(node));
   const std::size_t bytes = graph.dim * (halves ? sizeof(kernels::Half) : sizeof(float));
   for (std::size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
+}
+
+void borrow_rows(Graph& graph, MatrixView<const float> vectors) {
+  graph.vectors = BlockRows<float>(vectors.data, vectors.rows, vectors.stride);
+  graph.callers_rows = true;
+}
+
+void give_rows_back(Graph& graph) {
+  graph.vectors = BlockRows<float>(graph.padded_dim());
+  graph.callers_rows = false;
+}
+
+bool is_normalized(const float* row, std::size_t dim, double slack) {
+  double square = 0;
+  for (std::size_t j = 0; j < dim; ++j) square += static_cast<double>(row[j]) * row[j];
+  return square == 0 || std::abs(square - 1) < slack;
+}
+
+void check_borrowable(const Graph& graph, MatrixView<const float> vectors) {
+  if (graph.in_bytes())
+    throw std::invalid_argument("vectors: expected float32 for an index over the caller's");
+  if (graph.in_halves())
+    throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors, got f16");
+  if (graph.params.metric != Metric::kCosine) return;
+  constexpr double kSlack = 1e-4;
+  for (std::size_t i = 0; i < vectors.rows; ++i)
+    if (!is_normalized(vectors.row(i), graph.dim, kSlack))
+      throw std::invalid_argument(
+          "vectors: expected rows of length 1 for cosine without a copy, got another one in row " +
+          std::to_string(i));
 }
 
 void check_halves(MatrixView<const float> vectors) {

@@ -27,6 +27,15 @@ void prefetch_row(const Graph& graph, std::uint32_t node);
 /// A stored row with the caller's order of coordinates: the row itself, or a copy in `scratch`.
 const float* caller_row(const Graph& graph, std::uint32_t node, float* scratch);
 
+/// The vectors of an empty index become the caller's, who keeps them.
+void borrow_rows(Graph& graph, MatrixView<const float> vectors);
+void give_rows_back(Graph& graph);
+/// @throws std::invalid_argument unless an index can use these rows as they are
+void check_borrowable(const Graph& graph, MatrixView<const float> vectors);
+/// Of length 1, but for the rounding of whoever normalized it: its square is within `slack`. Or zero, which
+/// has no length to give up.
+bool is_normalized(const float* row, std::size_t dim, double slack);
+
 /// Whether every value has a float16. @throws std::invalid_argument naming the first row that has none
 void check_halves(MatrixView<const float> vectors);
 

@@ -67,6 +67,7 @@ void GraphSearch<P>::beam(typename P::Query query, std::size_t level, Candidate 
 
 template class GraphSearch<VectorPoints>;
 template class GraphSearch<HalfPoints>;
+template class GraphSearch<UserPoints>;
 template class GraphSearch<PairPoints>;
 template class GraphSearch<ScalarCodePoints>;
 template class GraphSearch<ProductCodePoints>;

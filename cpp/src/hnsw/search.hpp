@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -206,9 +207,12 @@ struct SearchScratch {
   Pool beam;                                        // of a filtered search, beside what it found
   std::vector<std::uint32_t> wide_nodes, rejected;  // and neighbors of neighbors
   std::vector<float> wide_distances;
-  AlignedArray<float> query;                            // as stored
-  std::optional<ScalarQuantizer::Scratch> codes;        // made by the first search on codes
-  AlignedArray<float> row;                              // a row in the caller's order
+  AlignedArray<float> query;                      // as stored
+  std::optional<ScalarQuantizer::Scratch> codes;  // made by the first search on codes
+  AlignedArray<float> row;                        // a row in the caller's order
+  AlignedArray<std::uint8_t> byte_row;            // a query of bytes as stored, and as compared
+  AlignedArray<std::int8_t> byte_values;
+  kernels::CodePoint point{};
   std::vector<float> own;                               // the same, of a point that is the query
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
@@ -216,9 +220,20 @@ struct SearchScratch {
   explicit SearchScratch(const Graph& graph)
       : nodes(kExpanded * graph.links0.stride()),
         distances(kExpanded * graph.links0.stride()),
-        query(graph.vectors.stride()),
-        row(graph.vectors.stride()) {}
+        query(graph.padded_dim()),
+        row(graph.padded_dim()),
+        byte_row(graph.in_bytes() ? graph.codes.stride() : 0),
+        byte_values(graph.in_bytes() ? graph.codes.stride() : 0) {}
 };
+
+/// The query that a scratch holds, in the form that points of a kind are compared with.
+template <class P>
+typename P::Query held_query(const SearchScratch& scratch) {
+  if constexpr (std::is_same_v<P, PairPoints>)
+    return scratch.point;
+  else
+    return scratch.query.data();
+}
 
 /// Searches one frozen graph; P says what its points are and what they are compared with.
 template <class P>

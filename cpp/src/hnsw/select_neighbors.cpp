@@ -58,6 +58,8 @@ template void select_neighbors(const VectorPoints&, std::span<const Candidate>, 
                                Selection<VectorPoints>&);
 template void select_neighbors(const HalfPoints&, std::span<const Candidate>, std::size_t, std::size_t,
                                Selection<HalfPoints>&);
+template void select_neighbors(const UserPoints&, std::span<const Candidate>, std::size_t, std::size_t,
+                               Selection<UserPoints>&);
 template void select_neighbors(const PairPoints&, std::span<const Candidate>, std::size_t, std::size_t,
                                Selection<PairPoints>&);
 template void select_neighbors(const CanonicalPoints&, std::span<const Candidate>, std::size_t, std::size_t,

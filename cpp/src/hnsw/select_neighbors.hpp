@@ -24,7 +24,7 @@ struct Selection {
 
 /// Go through `candidates`, nearest to the base first, and keep one unless a kept one is nearer to it than
 /// the base is. Stops at `max_kept`. Then, nearest first, put pruned ones back until there are `min_kept`.
-/// P: RowPoints, PairPoints or CanonicalPoints.
+/// P: RowPoints, UserPoints, PairPoints or CanonicalPoints.
 template <class P>
 void select_neighbors(const P& points, std::span<const Candidate> candidates, std::size_t max_kept,
                       std::size_t min_kept, Selection<P>& out);

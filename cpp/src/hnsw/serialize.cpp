@@ -8,16 +8,21 @@
 
 #include "base/container.hpp"
 #include "base/file_io.hpp"
+#include "base/hooks.hpp"
+#include "hnsw/byte_rows.hpp"
 #include "hnsw/impl.hpp"
+#include "hnsw/loaded_graph.hpp"
+#include "hnsw/rows.hpp"
 
 namespace whimbrel {
 namespace {
 
 constexpr Tag kKind = make_tag("HNSW");
-constexpr Tag kParams = make_tag("PARM"), kVectors = make_tag("VECS"), kLevels = make_tag("LEVL"),
-              kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"), kIds = make_tag("IDS "),
-              kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"), kCodecValues = make_tag("CODV"),
-              kCodes = make_tag("CODE"), kTuned = make_tag("TUNE");
+constexpr Tag kParams = make_tag("PARM"), kName = make_tag("NAME"), kVectors = make_tag("VECS"),
+              kLevels = make_tag("LEVL"), kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"),
+              kIds = make_tag("IDS "), kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"),
+              kCodecValues = make_tag("CODV"), kCodes = make_tag("CODE"), kTuned = make_tag("TUNE"),
+              kVectorSums = make_tag("VSUM");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -28,7 +33,7 @@ struct Params {
 };
 static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
-enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2 };
+enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2, kInt8s = 3, kUint8s = 4 };
 
 /// The section CODC, byte for byte.
 struct CodecParams {
@@ -72,6 +77,19 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
   reader.close();
 }
 
+std::uint32_t vector_form(const HnswIndex::Impl& index) {
+  if (!index.has_vectors()) return kNone;
+  switch (index.graph.params.vector_type) {
+    case VectorType::kInt8:
+      return kInt8s;
+    case VectorType::kUint8:
+      return kUint8s;
+    case VectorType::kFloat32:
+      break;
+  }
+  return index.graph.in_halves() ? kHalves : kFloats;
+}
+
 /// fn of each array of a quantizer, in the order of the file.
 template <class Q, class Fn>
 void for_each_array(Q& quantizer, Fn fn) {
@@ -93,6 +111,58 @@ void append_codec_sections(const Graph& g, const CodecParams& params, std::vecto
                       }});
   sections.push_back(rows_section(kCodes, g.codes));
   sections.back().optional = true;
+}
+
+/// The section VECS.
+SectionToWrite vectors_section(const Graph& g, bool with_vectors) {
+  if (!with_vectors) return {kVectors, false, 0, [](const ByteSink&) {}};
+  if (g.in_bytes()) return rows_section(kVectors, g.codes);
+  if (g.in_halves()) return rows_section(kVectors, g.halves);
+  if (!g.callers_rows) return rows_section(kVectors, g.vectors);
+  return {kVectors, false, std::uint64_t{g.size()} * g.padded_dim() * sizeof(float),
+          [&g](const ByteSink& out) {
+            std::vector<float> row(g.padded_dim());
+            for (std::size_t i = 0; i < g.size(); ++i) {
+              std::copy_n(g.vectors.row(i), g.dim, row.data());
+              if (!std::ranges::all_of(row, [](float x) { return std::isfinite(x); }))
+                throw std::invalid_argument("vectors: expected finite values still, got others in row " +
+                                            std::to_string(i));
+              out(row.data(), row.size() * sizeof(float));
+            }
+          }};
+}
+
+/// The section VSUM, byte for byte: checksums of vectors that are elsewhere, in the caller's order of
+/// coordinates.
+struct VectorSums {
+  std::uint64_t sample, all;
+};
+static_assert(sizeof(VectorSums) == 16);
+
+VectorSums sum_vectors(const Graph& g, bool all) {
+  constexpr std::size_t kSample = 64;
+  std::vector<float> scratch(g.padded_dim());
+  const auto sum = [&](std::size_t n) {
+    Xxh64 checksum;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i % 1024 == 0) check_stop();
+      const auto node = static_cast<std::uint32_t>(i * g.size() / n);
+      checksum.update(caller_row(g, node, scratch.data()), g.dim * sizeof(float));
+    }
+    return checksum.digest();
+  };
+  return {sum(std::min(kSample, g.size())), all ? sum(g.size()) : 0};
+}
+
+void check_sums(ContainerReader& reader, const Graph& g, bool all) {
+  if (!reader.has(kVectorSums)) damaged("checksums of the vectors that it does not have");
+  VectorSums saved;
+  reader.open(kVectorSums, sizeof saved);
+  reader.read(&saved, sizeof saved);
+  reader.close();
+  const VectorSums given = sum_vectors(g, all);
+  if (given.sample != saved.sample || (all && given.all != saved.all))
+    throw std::invalid_argument("vectors: expected those with which the index was saved, got others");
 }
 
 /// What the field explicit_ids says.
@@ -132,24 +202,18 @@ void read_ids(ContainerReader& reader, std::uint32_t kind, std::size_t size, IdM
   }
 }
 
-/// Which rows are there, and how many of the others lists lead to.
-void find_live(HnswIndex::Impl& index) {
-  Graph& g = index.graph;
-  g.live.resize(g.size());
-  for (std::uint32_t row = 0; row < g.size(); ++row)
-    if (index.ids.id(row) >= 0) g.live.insert(row);
-  g.n_linked = g.size();
-  index.size = g.live.count();
-  if (g.live.count() == g.size()) return;
-  if (g.live.count() == 0) damaged("points that are not removed");
-  std::vector<bool> hidden(g.size());
-  g.live.for_each([&](std::uint32_t node) {
-    for (std::size_t l = 0; l <= g.level[node]; ++l)
-      for (std::size_t i = 0; i < g.degree(node, l); ++i)
-        if (const std::uint32_t other = g.links(node, l)[i]; !g.live.contains(other)) hidden[other] = true;
-  });
-  if (!g.live.contains(g.entry)) hidden[g.entry] = true;
-  g.n_hidden = static_cast<std::size_t>(std::count(hidden.begin(), hidden.end(), true));
+/// The name of the distance, which has to be that of `given`: nobody else knows what it means.
+UserDistance read_distance(ContainerReader& reader, const UserDistance& given) {
+  const std::uint64_t length = reader.has(kName) ? reader.length(kName) : 0;
+  if (length == 0 || length > kMaxDistanceName) damaged("the name of a distance");
+  std::string name(length, ' ');
+  reader.open(kName, length);
+  reader.read(name.data(), length);
+  reader.close();
+  if (!given.measure || given.name != name)
+    throw std::invalid_argument("distance: expected '" + name + "', which the index was built with, got " +
+                                (given.measure ? "'" + given.name + "'" : "none"));
+  return given;
 }
 
 void read_tuned(ContainerReader& reader, std::vector<TunedEf>& tuned) {
@@ -169,17 +233,24 @@ void read_tuned(ContainerReader& reader, std::vector<TunedEf>& tuned) {
   reader.close();
 }
 
-void check_codes(const Graph& g) {
-  if (!g.quantizer.has_tail) return;
-  for (std::size_t i = 0; i < g.codes.size(); ++i) {
-    float tail;
-    std::memcpy(&tail, g.codes.row(i) + g.codes.stride() - sizeof tail, sizeof tail);
-    if (!(tail >= 0)) damaged("norms of codes, not negative");
-  }
+/// The rows of a section, read into memory or left in the file.
+template <class T>
+void load_rows(ContainerReader& reader, Tag tag, std::size_t n, MappedFile* file, BlockRows<T>& rows) {
+  if (file != nullptr)
+    rows = file->take<T>(reader, tag, n, rows.stride());
+  else
+    read_rows(reader, tag, n, rows);
 }
 
-void read_codec(ContainerReader& reader, Graph& g) {
+void load_byte_rows(ContainerReader& reader, std::size_t n, MappedFile* file, Graph& g) {
+  load_rows(reader, kVectors, n, file, g.codes);
+  g.code_terms.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) g.code_terms.push_back(byte_terms(g, g.codes.row(i)));
+}
+
+void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!reader.has(kCodec)) return;
+  if (g.measured_once()) damaged("no codec of such vectors");
   CodecParams p;
   reader.open(kCodec, sizeof p);
   reader.read(&p, sizeof p);
@@ -220,50 +291,22 @@ void read_codec(ContainerReader& reader, Graph& g) {
       damaged("finite values of a codec");
   });
   BlockRows<std::uint8_t> codes(q.stride());
-  read_rows(reader, kCodes, g.size(), codes);
+  load_rows(reader, kCodes, g.size(), file, codes);
   g.codes = std::move(codes);
-  check_codes(g);
-}
-
-/// A list is distinct nodes of the level, then kNoNode up to the end.
-void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
-  const std::uint32_t* row = graph.links(node, l);
-  const std::size_t degree = graph.degree(node, l);
-  for (std::size_t i = 0; i < graph.capacity(l); ++i) {
-    const bool good =
-        i < degree ? row[i] < graph.size() && row[i] != node && graph.level[row[i]] >= l : row[i] == kNoNode;
-    if (!good)
-      damaged("links to existing nodes, got " + std::to_string(row[i]) + " in the list of " +
-              std::to_string(node));
-  }
-}
-
-void check_graph(const Graph& graph) {
-  if (graph.size() == 0) {
-    if (graph.entry != kNoNode || graph.max_level != 0) damaged("no entry point in an empty index");
-    return;
-  }
-  if (graph.entry >= graph.size() || graph.level[graph.entry] != graph.max_level)
-    damaged("an entry point on the top level");
-  for (std::uint32_t node = 0; node < graph.size(); ++node) {
-    if (graph.level[node] > graph.max_level) damaged("no level above the top");
-    for (std::size_t l = 0; l <= graph.level[node]; ++l) check_list(graph, node, l);
-    const float* row = node < graph.vectors.size() ? graph.vectors.row(node) : nullptr;
-    for (std::size_t i = 0; row != nullptr && i < graph.vectors.stride(); ++i)
-      if (i < graph.dim ? !std::isfinite(row[i]) : std::bit_cast<std::uint32_t>(row[i]) != 0)
-        damaged("finite vectors, padded with zeros");
-    const kernels::Half* half = node < graph.halves.size() ? graph.halves.row(node) : nullptr;
-    for (std::size_t i = 0; half != nullptr && i < graph.halves.stride(); ++i)
-      if (i < graph.dim ? (half[i].bits & 0x7c00) == 0x7c00 : half[i].bits != 0)
-        damaged("finite vectors, padded with zeros");
-  }
 }
 
 }  // namespace
 
-void HnswIndex::save(const ByteSink& sink) const {
+void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
   const auto lock = impl_->mutex.read();
+  if (impl_->file) impl_->file->verify();  // a copy of damaged rows would have a checksum that fits
   const Graph& g = impl_->graph;
+  const bool with_vectors = options.vectors && impl_->has_vectors();
+  if (!options.vectors &&
+      (g.in_halves() || g.in_bytes() || g.live.count() < g.size() || !impl_->has_vectors()))
+    throw std::invalid_argument(
+        "vectors: expected float32 and no removed rows to save an index without them; compact() it first");
+  const VectorSums sums = options.vectors ? VectorSums{} : sum_vectors(g, true);
   const HnswParams p = params();
   const Params fixed{g.dim,
                      g.size(),
@@ -278,17 +321,18 @@ void HnswIndex::save(const ByteSink& sink) const {
                      g.entry,
                      static_cast<std::uint32_t>(g.max_level),
                      ids_kind(impl_->ids),
-                     !g.dim_order.empty(),
-                     !impl_->has_vectors() ? kNone
-                     : g.in_halves()       ? kHalves
-                                           : kFloats};
+                     options.vectors && !g.dim_order.empty(),
+                     with_vectors ? vector_form(*impl_) : kNone};
   std::vector<SectionToWrite> sections{
-      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }},
-      g.in_halves() ? rows_section(kVectors, g.halves) : rows_section(kVectors, g.vectors),
-      rows_section(kLevels, g.level),
-      rows_section(kLinks, g.links0),
-      rows_section(kUpper, g.upper_links)};
-  if (!g.dim_order.empty())
+      {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }}};
+  if (p.metric == Metric::kUser)  // optional, since a reader that does not know it does not know the metric
+    sections.push_back({kName, true, p.distance.name.size(),
+                        [&p](const ByteSink& out) { out(p.distance.name.data(), p.distance.name.size()); }});
+  sections.push_back(vectors_section(g, with_vectors));
+  sections.push_back(rows_section(kLevels, g.level));
+  sections.push_back(rows_section(kLinks, g.links0));
+  sections.push_back(rows_section(kUpper, g.upper_links));
+  if (fixed.ordered_dims != 0)
     sections.push_back(
         {kDimOrder, false, g.dim_order.size() * sizeof(std::uint32_t),
          [&g](const ByteSink& out) { out(g.dim_order.data(), g.dim_order.size() * sizeof(std::uint32_t)); }});
@@ -309,14 +353,18 @@ void HnswIndex::save(const ByteSink& sink) const {
                             out(&row, sizeof row);
                           }
                         }});
+  if (!options.vectors)
+    sections.push_back(
+        {kVectorSums, true, sizeof sums, [&](const ByteSink& out) { out(&sums, sizeof sums); }});
   write_container(kKind, sections, sink);
 }
 
-void HnswIndex::save(const std::string& path) const {
-  write_file_atomically(path, [&](const ByteSink& sink) { save(sink); });
+void HnswIndex::save(const std::string& path, const SaveOptions& options) const {
+  write_file_atomically(path, [&](const ByteSink& sink) { save(sink, options); });
 }
 
-HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
+HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, const LoadOptions& options,
+                                std::unique_ptr<MappedFile> file) {
   ContainerReader reader(source, kKind);
   Params p;
   reader.open(kParams, sizeof p);
@@ -334,22 +382,42 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
+  if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
+  if (params.metric == Metric::kUser)
+    params.distance = read_distance(reader, options.distance);
+  else if (options.distance.measure)
+    throw std::invalid_argument("distance: expected none with the metric of the index, got '" +
+                                options.distance.name + "'");
   try {
     check_params(p.dim, params);
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if (p.vector_form > kHalves || (p.vector_form == kNone) == with_vectors)
-    damaged(with_vectors ? "an index that has its vectors" : "a graph without vectors");
+  if (p.vector_form > kUint8s) damaged("a known form of vectors");
+  const bool in_file = with_vectors && !options.vectors;
+  if (options.vectors && p.vector_form != kNone)
+    throw std::invalid_argument("vectors: expected none for a file that has them");
+  if ((p.vector_form == kNone) == in_file)
+    damaged(in_file ? "an index with its vectors, got one without: pass them" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);
   Graph& g = impl->graph;
   g.entry = p.entry;
   g.max_level = p.max_level;
-  if (g.in_halves())
-    read_rows(reader, kVectors, p.size, g.halves);
+  if (g.in_bytes())
+    load_byte_rows(reader, p.size, file.get(), g);
+  else if (g.in_halves())
+    load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
-    read_rows(reader, kVectors, with_vectors ? p.size : 0, g.vectors);
+    load_rows(reader, kVectors, in_file ? p.size : 0, file.get(), g.vectors);
+  if (options.vectors) {
+    if (options.vectors->rows != p.size || options.vectors->cols != p.dim)
+      throw std::invalid_argument("vectors: expected shape (" + std::to_string(p.size) + ", " +
+                                  std::to_string(p.dim) + "), got (" + std::to_string(options.vectors->rows) +
+                                  ", " + std::to_string(options.vectors->cols) + ")");
+    borrow_rows(g, *options.vectors);
+  }
   read_rows(reader, kLevels, p.size, g.level);
   read_rows(reader, kLinks, p.size, g.links0);
   read_rows(reader, kUpper, p.n_upper, g.upper_links);
@@ -373,18 +441,40 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors) {
     }
   }
   read_ids(reader, p.explicit_ids, p.size, impl->ids);
-  read_codec(reader, g);
+  read_codec(reader, g, file.get());
   read_tuned(reader, impl->tuned);
+  if (options.vectors) check_sums(reader, g, options.verify);
   reader.finish();
+  if (file && options.verify) file->verify();
+  if (!(file || options.vectors) || options.verify) check_stored(g);
+  if (!file || options.verify) check_codes(g);
   find_live(*impl);
+  if (file) file->drop_pages();
+  impl->file = std::move(file);
   return HnswIndex(std::move(impl));
 }
 
-HnswIndex HnswIndex::load(const ByteSource& source) { return Impl::load(source, true); }
+HnswIndex HnswIndex::Impl::load_map(std::shared_ptr<const FileMap> map, const LoadOptions& options) {
+  auto file = std::make_unique<MappedFile>(std::move(map));
+  const ByteSource source = file->source();
+  return load(source, true, options, std::move(file));
+}
 
-HnswIndex HnswIndex::load(const std::string& path) {
+HnswIndex HnswIndex::load(const ByteSource& source, const LoadOptions& options) {
+  return Impl::load(source, true, options);
+}
+
+HnswIndex HnswIndex::view(std::span<const std::byte> bytes, const LoadOptions& options) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kCacheLine != 0)
+    throw std::invalid_argument("bytes: expected an address that is a multiple of 64");
+  return Impl::load_map(std::make_shared<const FileMap>(bytes), options);
+}
+
+HnswIndex HnswIndex::load(const std::string& path, const LoadOptions& options) {
+  if (options.mmap) return Impl::load_map(std::make_shared<const FileMap>(path), options);
   std::unique_ptr<HnswIndex> index;
-  read_file(path, [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source)); });
+  read_file(path,
+            [&](const ByteSource& source) { index = std::make_unique<HnswIndex>(load(source, options)); });
   return std::move(*index);
 }
 

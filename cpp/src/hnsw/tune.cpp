@@ -76,7 +76,7 @@ class Tuning {
     const Query query(index_, k, ef, exact);
     for_each_query(index_, 0, size(), threads_, meter_, [&](std::size_t q, SearchScratch& scratch) {
       if (!held_out())
-        query.run(queries_.row(q), allowed_.of_query(q), scratch);
+        query.run(queries_, q, allowed_.of_query(q), scratch);
       else
         query.run_node(sample_[q], nullptr, scratch, exact ? kNoNode : sample_[q]);
       for (std::size_t i = 0; i < std::min(k, scratch.results.size()); ++i)
@@ -97,7 +97,7 @@ class Tuning {
   }
 
   const HnswIndex::Impl& index_;
-  MatrixView<const float> queries_;
+  VectorsView queries_;
   std::size_t threads_;
   Allowed allowed_;
   ProgressMeter meter_;

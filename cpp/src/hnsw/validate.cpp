@@ -18,6 +18,8 @@ HnswStats HnswIndex::stats() const {
   stats.degree_histogram.resize(graph.links0.stride() + 1);
   stats.code_dim = graph.quantizer.code_dim;
   stats.projected = !graph.quantizer.columns.empty();
+  const auto borrowed = [](const auto& rows) { return rows.bytes() - rows.own_bytes(); };
+  stats.borrowed_bytes = borrowed(graph.vectors) + borrowed(graph.halves) + borrowed(graph.codes);
   stats.build_seconds = impl_->build_seconds;
   std::size_t edges = 0;
   graph.live.for_each([&](std::uint32_t node) {
