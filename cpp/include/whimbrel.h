@@ -194,6 +194,9 @@ WHIMBREL_API wb_status wb_hnsw_update(wb_hnsw* index, const int64_t* ids, wb_mat
                                       const wb_run* run);
 /* Take back the room of removed points. */
 WHIMBREL_API wb_status wb_hnsw_compact(wb_hnsw* index, const wb_run* run);
+/* Choose the links of all points again, so that recall depends little on the order in which they were added.
+ * On an error the links are as before, but for those to removed points. */
+WHIMBREL_API wb_status wb_hnsw_refine(wb_hnsw* index, const wb_run* run);
 /* As wb_hnsw_search, among the n_allowed points with these ids; others it does not have are ignored. */
 WHIMBREL_API wb_status wb_hnsw_search_among(const wb_hnsw* index, wb_matrix queries, size_t k,
                                             size_t ef_search, const int64_t* allowed, size_t n_allowed,

@@ -136,6 +136,11 @@ void compact(HnswIndex& self, std::size_t threads) {
   without_gil([&] { self.compact(options); });
 }
 
+void refine(HnswIndex& self, std::size_t threads, const py::object& progress) {
+  const ChangeOptions options{threads, make_progress(progress)};
+  without_gil([&] { self.refine(options); });
+}
+
 py::tuple search(const HnswIndex& self, const py::array& queries, std::size_t k, std::size_t ef_search,
                  const std::vector<const IdFilter*>& filters, bool exact, std::size_t threads, bool counted) {
   const auto points = as_vectors(queries);
@@ -255,6 +260,7 @@ void register_hnsw(py::module_& m) {
       .def("update", &update, py::arg("ids").noconvert(), py::arg("vectors").noconvert(), py::arg("threads"),
            py::arg("progress"))
       .def("compact", &compact, py::arg("threads"))
+      .def("refine", &refine, py::arg("threads"), py::arg("progress"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
            py::arg("filters"), py::arg("exact"), py::arg("threads"), py::arg("counted"))
       .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),

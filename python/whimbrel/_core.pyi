@@ -218,7 +218,7 @@ class HnswIndex:
     # To an empty index, which reads the vectors where they are and keeps them alive.
     def add_over(
         self,
-        vectors: _Float32,
+        vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
         threads: int,
@@ -247,6 +247,7 @@ class HnswIndex:
     def remove(self, ids: _Int64, threads: int) -> None: ...
     def update(self, ids: _Int64, vectors: _Vectors, threads: int, progress: _Progress) -> None: ...
     def compact(self, threads: int) -> None: ...
+    def refine(self, threads: int, progress: _Progress) -> None: ...
     # (ids, distances), and with `counted` also the distance computations and hops of each query.
     def search(
         self,

@@ -162,7 +162,9 @@ class HnswIndex(HnswInsert):
         complete copy; ``save(path, vectors=False)`` leaves the vectors out. Building takes a byte per
         coordinate and a sample of 4,096 vectors for a while.
         """
-        rows = as_vectors("vectors", vectors, as_dtype(dtype)) if copy else as_rows_in_place("vectors", vectors)
+        rows = (
+            as_vectors("vectors", vectors, as_dtype(dtype)) if copy else as_rows_in_place("vectors", vectors)
+        )
         params: dict[str, Any] = {"ef_search": ef_search, "seed": seed, "batch_growth": batch_growth}
         params |= {"keep_pruned": keep_pruned, "codec": codec, "rerank": rerank, "dtype": dtype}
         index = cls(rows.shape[1], metric, M, ef_construction, **params)

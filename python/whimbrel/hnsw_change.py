@@ -1,4 +1,4 @@
-"""Changes of an HnswIndex other than adding: removing points, replacing vectors, taking back room."""
+"""Changes of an HnswIndex other than adding: removing, replacing, taking back room, linking anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["HnswChange"]
 
 
 class HnswChange(HnswExplore):
-    """An index whose points can change; see `HnswIndex`."""
+    """An index whose points can change; see `HnswIndex`.
+
+    All of this raises ValueError for an index whose vectors are in a mapped file or the caller's array.
+    """
 
     def remove(self, ids: ArrayLike, *, threads: int = 0) -> None:
         """Remove points: no search returns them from now on, and their ids may be used again.
@@ -80,6 +83,33 @@ class HnswChange(HnswExplore):
         move.
         """
         self._core.compact(as_threads(threads))
+
+    def refine(self, *, threads: int = 0, progress: Progress = False) -> None:
+        """Choose the links of all points again, by what the finished graph finds for them [1]_.
+
+        The links of an early point were chosen among the few before it. Afterwards recall depends little on
+        the order of insertion, and is often higher for the same number of distances. Takes about as long as
+        a build; the memory of the index stays the same. Links to removed points are replaced first, as by
+        `compact`. Beams that `tune` found are not measured again.
+
+        Parameters
+        ----------
+        threads, progress
+            As in `add`; progress is in points.
+
+        Raises
+        ------
+        CancelledError
+            If the callback returned False; then the links are as before, but for those to removed points.
+
+        References
+        ----------
+        .. [1] A second pass as in Subramanya et al., "DiskANN: Fast Accurate Billion-point Nearest Neighbor
+           Search on a Single Node", 2019, section 2.4.
+        """
+        threads = as_threads(threads)
+        with reporter(progress, "points") as callback:
+            self._core.refine(threads, callback)
 
 
 def _as_ids(ids: ArrayLike) -> Int64:

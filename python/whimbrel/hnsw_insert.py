@@ -55,7 +55,7 @@ class HnswInsert(HnswChange):
         Raises
         ------
         ValueError
-            Wrong shapes, non-finite values, bad ids, order or labels.
+            Wrong shapes, non-finite values, bad ids, order or labels, or an index that takes no changes.
         TypeError
             Arrays that do not hold numbers, not those of an index of bytes, or that live on a GPU.
         CancelledError

@@ -122,6 +122,7 @@ TEST_CASE("points are removed, replaced and left out through the C interface") {
   CHECK(wb_hnsw_update(c.handle, gone, row(5), nullptr) == WB_OUT_OF_RANGE);
   REQUIRE(wb_hnsw_update(c.handle, &third, row(5), nullptr) == WB_OK);
   REQUIRE(wb_hnsw_compact(c.handle, nullptr) == WB_OK);
+  REQUIRE(wb_hnsw_refine(c.handle, nullptr) == WB_OK);
   REQUIRE(wb_hnsw_search(c.handle, row(5), 1, 0, nullptr, found, distances) == WB_OK);
   CHECK(found[0] == 2);
   const std::int64_t allowed[] = {7, 9, unknown};

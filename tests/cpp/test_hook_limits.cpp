@@ -145,6 +145,7 @@ struct World {
          hnsw_state},
         {"HnswIndex::search",
          [this] { hnsw.search(kMoreRows, {.k = kK}, results.ids.data(), results.values.data()); }},
+        {"HnswIndex::refine", [this] { hnsw.refine({.threads = 2}); }, hnsw_state},
         {"HnswIndex::update",
          [this] {
            std::vector<std::int64_t> ids(kMore);

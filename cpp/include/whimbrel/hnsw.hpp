@@ -194,6 +194,9 @@ struct HnswValidation {
 /// is being added is there for them when the call ends, what is removed is gone when it begins. They wait for
 /// slices of it only: links of a batch, and the moving of rows in compact(). A search of more than 1,024
 /// queries (exact: 32) takes turns with it. All other calls wait for its end.
+///
+/// An index whose vectors are in a mapped file or the caller's takes no changes: add, remove, update, compact
+/// and refine throw std::invalid_argument.
 class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range
@@ -235,6 +238,12 @@ class WHIMBREL_API HnswIndex {
   /// Take back the room of removed points: links to them are replaced, the other rows move up. Searches wait
   /// for the second part. What is found afterwards may differ. If it is stopped, some links are replaced.
   void compact(const ChangeOptions& options = {});
+
+  /// Choose the links of all points again, by what the finished graph finds for them: recall then depends
+  /// little on the order of insertion. Takes about as long as a build; lists stay within their room. Searches
+  /// go on. The same index gives the same graph for any thread count. Links to removed points are replaced
+  /// first, as by compact(); if it throws after that, the graph is as it was.
+  void refine(const ChangeOptions& options = {});
 
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
   /// +inf. Distances are canonical: the same bits for any thread count and instruction set. Where a filter

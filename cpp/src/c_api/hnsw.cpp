@@ -125,6 +125,13 @@ wb_status wb_hnsw_compact(wb_hnsw* index, const wb_run* run) {
   });
 }
 
+wb_status wb_hnsw_refine(wb_hnsw* index, const wb_run* run) {
+  return guarded([&] {
+    const Run how = read_run(run);
+    required("index", index).index.refine({how.threads, how.progress});
+  });
+}
+
 wb_status wb_hnsw_search_among(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
                                const int64_t* allowed, size_t n_allowed, const wb_run* run, int64_t* ids,
                                float* distances) {

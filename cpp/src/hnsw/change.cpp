@@ -1,4 +1,4 @@
-// Removing points, replacing their vectors, and taking back the room of those that are gone.
+// Removing points, replacing their vectors, taking back the room of those that are gone, and linking anew.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -6,6 +6,7 @@
 
 #include "base/parallel.hpp"
 #include "hnsw/impl.hpp"
+#include "hnsw/refine.hpp"
 #include "hnsw/repair.hpp"
 
 namespace whimbrel {
@@ -102,6 +103,24 @@ void HnswIndex::compact(const ChangeOptions& options) {
   if (graph.live.count() > 0) repair(graph, resolve_threads(options.threads), impl_->state, meter);
   meter.finish();
   if (graph.live.count() < graph.size()) impl_->drop_gone();
+}
+
+void HnswIndex::refine(const ChangeOptions& options) {
+  const auto lock = impl_->mutex.write();
+  impl_->check_changeable();
+  Graph& graph = impl_->graph;
+  if (graph.live.count() == 0) return;
+  const std::size_t threads = resolve_threads(options.threads);
+  if (graph.n_hidden > 0) {
+    ProgressMeter meter(
+        [&](std::size_t, std::size_t) {
+          if (options.progress) options.progress(0, graph.size());
+        },
+        0);
+    repair(graph, threads, impl_->state, meter);
+  }
+  ProgressMeter meter(options.progress, graph.size());
+  whimbrel::refine(graph, threads, impl_->state, meter);
 }
 
 }  // namespace whimbrel
