@@ -56,9 +56,11 @@ class Refinement {
                        [&](std::uint32_t) { meter_.update(graph_.size()); });
       meter_.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
+      // Into the rows that were there: they stay on the account that they are on.
       state_.change([&] {
-        std::swap(graph_.links0, old_links0_);
-        std::swap(graph_.upper_links, old_upper_links_);
+        if (exchanged_) std::swap(graph_.links0, links0_);
+        restore(old_links0_, graph_.links0);
+        restore(old_upper_links_, graph_.upper_links);
       });
       throw;
     }
@@ -78,11 +80,14 @@ class Refinement {
   static BlockRows<std::uint32_t> copy(const BlockRows<std::uint32_t>& rows) {
     BlockRows<std::uint32_t> out(rows.stride());
     out.resize(rows.size());
-    rows.for_each_run([&, at = std::size_t{0}](const std::uint32_t* run, std::size_t n) mutable {
-      std::copy_n(run, n * rows.stride(), out.row(at));
+    restore(rows, out);
+    return out;
+  }
+  static void restore(const BlockRows<std::uint32_t>& from, BlockRows<std::uint32_t>& to) noexcept {
+    from.for_each_run([&, at = std::size_t{0}](const std::uint32_t* run, std::size_t n) mutable {
+      std::copy_n(run, n * from.stride(), to.row(at));
       at += n;
     });
-    return out;
   }
 
   void link_level(std::size_t l, bool keep) {
@@ -125,6 +130,7 @@ class Refinement {
     state_.change([&] {
       if (l == 0) {
         std::swap(graph_.links0, links0_);
+        exchanged_ = !exchanged_;
         return;
       }
       graph_.live.for_each([&](std::uint32_t node) {
@@ -258,6 +264,7 @@ class Refinement {
   ProgressMeter& meter_;
   BlockRows<std::uint32_t> links0_, upper_links_;  // being chosen; of the shape of the graph's
   BlockRows<std::uint32_t> old_links0_, old_upper_links_;
+  bool exchanged_ = false;  // links0_ with the graph's
   std::size_t done_ = 0;
   CountedVector<std::uint32_t> members_;  // nodes at work
   CountedVector<std::size_t> begin_;      // of the sources of each target
