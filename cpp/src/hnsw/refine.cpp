@@ -56,6 +56,7 @@ class Refinement {
                        [&](std::uint32_t) { meter_.update(graph_.size()); });
       meter_.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
+      // Into the rows that were there: they stay on the account that they are on.
       state_.change([&] {
         copy_to(graph_.links0, old_links0_);
         copy_to(graph_.upper_links, old_upper_links_);
@@ -253,7 +254,6 @@ class Refinement {
   ProgressMeter& meter_;
   BlockRows<std::uint32_t> links0_, upper_links_;  // being chosen; of the shape of the graph's
   BlockRows<std::uint32_t> old_links0_, old_upper_links_;
-  // links0_ has the rows of the graph
   std::size_t done_ = 0;
   CountedVector<std::uint32_t> members_;  // nodes at work
   CountedVector<std::size_t> begin_;      // of the sources of each target
