@@ -72,10 +72,20 @@ py::tuple validate_tuple(const HnswIndex& self) {
 }
 
 using OptionalIds = std::optional<Array<std::int64_t>>;
+using OptionalCounts = std::optional<Array<std::uint32_t>>;
 
-AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, std::size_t threads,
-                       const py::object& progress) {
+/// Levels, beams and links by row.
+struct PerRow {
+  std::optional<Array<std::uint8_t>> levels;
+  OptionalCounts ef_construction, links;
+};
+
+AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, const PerRow& per_row,
+                       std::size_t threads, const py::object& progress) {
   AddOptions options;
+  if (per_row.levels) options.levels = as_vector(*per_row.levels);
+  if (per_row.ef_construction) options.ef_construction = as_vector(*per_row.ef_construction);
+  if (per_row.links) options.links = as_vector(*per_row.links);
   if (ids) options.ids = as_vector(*ids);
   if (order) options.order = as_vector(*order);
   options.threads = threads;
@@ -84,18 +94,18 @@ AddOptions add_options(const OptionalIds& ids, const OptionalIds& order, std::si
 }
 
 void add(HnswIndex& self, const py::array& vectors, const OptionalIds& ids, const OptionalIds& order,
-         std::size_t threads, const py::object& progress) {
+         const PerRow& per_row, std::size_t threads, const py::object& progress) {
   const auto rows = as_vectors(vectors);
-  const AddOptions options = add_options(ids, order, threads, progress);
+  const AddOptions options = add_options(ids, order, per_row, threads, progress);
   const py::gil_scoped_release nogil;
   self.add(rows, options);
 }
 
 /// Whoever is bound to this keeps the array alive.
 void add_over(HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids, const OptionalIds& order,
-              std::size_t threads, const py::object& progress) {
+              const PerRow& per_row, std::size_t threads, const py::object& progress) {
   const auto rows = as_strided_matrix(vectors);
-  AddOptions options = add_options(ids, order, threads, progress);
+  AddOptions options = add_options(ids, order, per_row, threads, progress);
   options.copy = false;
   const py::gil_scoped_release nogil;
   self.add(rows, options);
@@ -103,10 +113,10 @@ void add_over(HnswIndex& self, const StridedFloats& vectors, const OptionalIds& 
 
 template <bool kCopy>
 HnswIndex bulk_build(const HnswIndex& self, const StridedFloats& vectors, const OptionalIds& ids,
-                     const OptionalIds& order, std::size_t threads, const py::object& progress,
-                     const py::object& linker) {
+                     const OptionalIds& order, const PerRow& per_row, std::size_t threads,
+                     const py::object& progress, const py::object& linker) {
   const auto rows = as_strided_matrix(vectors);
-  AddOptions options = add_options(ids, order, threads, progress);
+  AddOptions options = add_options(ids, order, per_row, threads, progress);
   options.copy = kCopy;
   LevelLinker link = link_nearest(knn_earlier);
   if (!linker.is_none()) {
@@ -142,9 +152,11 @@ void refine(HnswIndex& self, std::size_t threads, const py::object& progress) {
 }
 
 py::tuple search(const HnswIndex& self, const py::array& queries, std::size_t k, std::size_t ef_search,
-                 const std::vector<const IdFilter*>& filters, bool exact, std::size_t threads, bool counted) {
+                 const OptionalCounts& efs, const std::vector<const IdFilter*>& filters, bool exact,
+                 std::size_t threads, bool counted) {
   const auto points = as_vectors(queries);
-  const SearchParams params{k, ef_search, threads, make_progress(py::none()), filters, exact};
+  SearchParams params{k, ef_search, threads, make_progress(py::none()), filters, exact};
+  if (efs) params.efs = as_vector(*efs);
   auto ids = empty_matrix<std::int64_t>(points.rows, k);
   auto distances = empty_matrix<float>(points.rows, k);
   std::vector<SearchCounts> counts(counted ? points.rows : 0);
@@ -241,28 +253,34 @@ void register_hnsw(py::module_& m) {
           "from_places",
           [](const Array<std::uint8_t>& allowed) { return IdFilter::from_places(as_vector(allowed)); },
           py::arg("allowed").noconvert());
+  py::class_<PerRow>(m, "PerRow", "See whimbrel.PerRow.")
+      .def(py::init<std::optional<Array<std::uint8_t>>, OptionalCounts, OptionalCounts>(),
+           py::arg("levels").noconvert().none(true), py::arg("ef_construction").noconvert().none(true),
+           py::arg("links").noconvert().none(true));
   py::class_<HnswIndex>(m, "HnswIndex", "See whimbrel.HnswIndex.")
       .def(py::init(&make_index), py::arg("dim"), py::arg("metric"), py::arg("M"), py::arg("ef_construction"),
            py::arg("ef_search"), py::arg("seed"), py::arg("batch_growth"), py::arg("keep_pruned"),
            py::arg("codec"), py::arg("rerank"), py::arg("dtype"))
       .def("add", &add, py::arg("vectors").noconvert(), py::arg("ids").noconvert().none(true),
-           py::arg("order").noconvert().none(true), py::arg("threads"), py::arg("progress"))
-      .def("add_over", &add_over, py::keep_alive<1, 2>(), py::arg("vectors").noconvert(),
-           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
+           py::arg("order").noconvert().none(true), py::arg("per_row"), py::arg("threads"),
            py::arg("progress"))
+      .def("add_over", &add_over, py::keep_alive<1, 2>(), py::arg("vectors").noconvert(),
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"))
       .def("bulk_build", &bulk_build<true>, py::arg("vectors").noconvert(),
-           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
-           py::arg("progress"), py::arg("linker"))
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"), py::arg("linker"))
       .def("bulk_build_over", &bulk_build<false>, py::keep_alive<0, 2>(), py::arg("vectors").noconvert(),
-           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("threads"),
-           py::arg("progress"), py::arg("linker"))
+           py::arg("ids").noconvert().none(true), py::arg("order").noconvert().none(true), py::arg("per_row"),
+           py::arg("threads"), py::arg("progress"), py::arg("linker"))
       .def("remove", &remove, py::arg("ids").noconvert(), py::arg("threads"))
       .def("update", &update, py::arg("ids").noconvert(), py::arg("vectors").noconvert(), py::arg("threads"),
            py::arg("progress"))
       .def("compact", &compact, py::arg("threads"))
       .def("refine", &refine, py::arg("threads"), py::arg("progress"))
       .def("search", &search, py::arg("queries").noconvert(), py::arg("k"), py::arg("ef_search"),
-           py::arg("filters"), py::arg("exact"), py::arg("threads"), py::arg("counted"))
+           py::arg("efs").noconvert().none(true), py::arg("filters"), py::arg("exact"), py::arg("threads"),
+           py::arg("counted"))
       .def("range_search", &range_search, py::arg("queries").noconvert(), py::arg("radius"),
            py::arg("ef_search"), py::arg("filters"), py::arg("exact"), py::arg("threads"))
       .def("knn_graph", &knn_graph, py::arg("k"), py::arg("ef_search"), py::arg("filters"), py::arg("exact"),

@@ -84,10 +84,21 @@ inline const char* codec_name(Codec codec) {
 inline Rerank rerank_from_name(const std::string& name) {
   if (name == "f32") return Rerank::kF32;
   if (name == "f16") return Rerank::kF16;
-  throw std::invalid_argument("rerank: expected 'f32' or 'f16', got '" + name + "'");
+  if (name == "none") return Rerank::kNone;
+  throw std::invalid_argument("rerank: expected 'f32', 'f16' or 'none', got '" + name + "'");
 }
 
-inline const char* rerank_name(Rerank rerank) { return rerank == Rerank::kF32 ? "f32" : "f16"; }
+inline const char* rerank_name(Rerank rerank) {
+  switch (rerank) {
+    case Rerank::kF32:
+      return "f32";
+    case Rerank::kF16:
+      return "f16";
+    case Rerank::kNone:
+      return "none";
+  }
+  throw std::invalid_argument("rerank: expected a Rerank");
+}
 
 inline TokenType token_type_from_name(const std::string& name) {
   if (name == "f32") return TokenType::kFloat32;

@@ -41,6 +41,7 @@ from .maxsim import maxsim, maxsim_matrix, maxsim_pairs
 from .multi_vector_index import MultiVectorIndex
 from .multi_vector_results import MultiVectorResult, TunedSearch
 from .order import ORDERS, insertion_order, named_order
+from .per_row import PerRow
 from .scorers import AsyncItemScorer, ItemScorer, PairScorer
 from .set_encoder import SetEncoder
 from .token_store import TokenStore
@@ -72,6 +73,7 @@ __all__ = [
     "MultiVectorIndex",
     "MultiVectorResult",
     "PairScorer",
+    "PerRow",
     "RangeResult",
     "SearchCounts",
     "SearchIterator",

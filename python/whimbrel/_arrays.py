@@ -144,6 +144,15 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
     return number
 
 
+def as_counts(name: str, values: ArrayLike, low: int, high: int) -> Int64:
+    """Return a vector of whole numbers of a range."""
+    numbers = as_int_vector(name, values)
+    wrong = numbers[(numbers < low) | (numbers > high)]
+    if len(wrong) > 0:
+        raise ValueError(f"{name}: expected {low} to {high}, got {wrong[0]}")
+    return numbers
+
+
 def as_threads(value: Any) -> int:
     """Return the number of threads, 0 for all."""
     return as_int("threads", value, 0, MAX_THREADS)

@@ -11,6 +11,8 @@ _Float32: TypeAlias = NDArray[np.float32]
 _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
 _Vectors: TypeAlias = _Float32 | NDArray[np.int8] | NDArray[np.uint8]
+_UInt8: TypeAlias = NDArray[np.uint8]
+_UInt32: TypeAlias = NDArray[np.uint32]
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 class _Params(TypedDict):
@@ -192,6 +194,11 @@ class IdFilter:
     @staticmethod
     def from_places(allowed: NDArray[np.uint8]) -> IdFilter: ...
 
+class PerRow:
+    def __init__(
+        self, levels: _UInt8 | None, ef_construction: _UInt32 | None, links: _UInt32 | None
+    ) -> None: ...
+
 class HnswIndex:
     def __init__(
         self,
@@ -212,6 +219,7 @@ class HnswIndex:
         vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
+        per_row: PerRow,
         threads: int,
         progress: _Progress,
     ) -> None: ...
@@ -221,6 +229,7 @@ class HnswIndex:
         vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
+        per_row: PerRow,
         threads: int,
         progress: _Progress,
     ) -> None: ...
@@ -231,6 +240,7 @@ class HnswIndex:
         vectors: _Float32,
         ids: _Int64 | None,
         order: _Int64 | None,
+        per_row: PerRow,
         threads: int,
         progress: _Progress,
         linker: object,
@@ -240,6 +250,7 @@ class HnswIndex:
         vectors: _Float32,
         ids: _Int64 | None,
         order: _Int64 | None,
+        per_row: PerRow,
         threads: int,
         progress: _Progress,
         linker: object,
@@ -254,6 +265,7 @@ class HnswIndex:
         queries: _Vectors,
         k: int,
         ef_search: int,
+        efs: _UInt32 | None,
         filters: list[IdFilter | None],
         exact: bool,
         threads: int,

@@ -16,11 +16,14 @@ from .hnsw_base import MAX_EF
 from .hnsw_files import MAX_DIM
 from .hnsw_insert import HnswInsert
 from .order import MAX_SEED
+from .per_row import PerRow
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["HnswIndex"]
+
+RERANKS = ("f32", "f16", "none")
 
 
 class HnswIndex(HnswInsert):
@@ -53,9 +56,12 @@ class HnswIndex(HnswInsert):
         sample which codes keep neighborhoods: of the narrowest projection that does (principal components),
         of the vectors, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
         ("auto": 8,192), and again by one that finds four times the vectors they were learned from.
-    rerank : {"f32", "f16"}, optional
+    rerank : {"f32", "f16", "none"}, optional
         In which form the vectors are kept. "f16", for codes, halves their memory, and distances are those of
-        the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32".
+        the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32". With "none" they
+        are dropped as soon as there are codes ("sq8" or "auto"), which are never learned again, so let the
+        first `add` bring enough typical vectors: distances, with ``exact=True`` too, are those of what the
+        codes stand for, and so is what `get_vectors` returns. Where codes would not do, the vectors stay.
     dtype : {"float32", "int8", "uint8"}
         What vectors and queries consist of. Bytes are kept as they are, in a quarter of the room, and
         compared in whole numbers, by "l2" or "ip", without a codec, up to 32,768 of them. For "cosine", scale
@@ -121,7 +127,7 @@ class HnswIndex(HnswInsert):
             float(batch_growth),
             bool(keep_pruned),
             as_choice("codec", codec, CODECS),
-            as_choice("rerank", rerank or ("f16" if codec == "f16" else "f32"), ("f32", "f16")),
+            as_choice("rerank", rerank or ("f16" if codec == "f16" else "f32"), RERANKS),
             as_dtype(dtype),
         )
 
@@ -136,6 +142,7 @@ class HnswIndex(HnswInsert):
         order: str | ArrayLike = "given",
         *,
         labels: ArrayLike | None = None,
+        per_row: PerRow | None = None,
         ef_search: int = 64,
         seed: int = 0,
         batch_growth: float = 2.0,
@@ -169,4 +176,4 @@ class HnswIndex(HnswInsert):
         params |= {"keep_pruned": keep_pruned, "codec": codec, "rerank": rerank, "dtype": dtype}
         index = cls(rows.shape[1], metric, M, ef_construction, **params)
         bulk = bulk_build(index._core, candidates, device, copy)
-        return index._insert(rows, ids, order, labels, threads, progress, bulk, copy)
+        return index._insert(rows, ids, order, labels, per_row, threads, progress, bulk, copy)

@@ -12,6 +12,7 @@ from ._progress import Progress, reporter
 from ._vector_dtype import Vectors, as_vectors
 from .hnsw_change import HnswChange
 from .order import resolve_order
+from .per_row import PerRow
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +30,7 @@ class HnswInsert(HnswChange):
         order: str | ArrayLike = "given",
         *,
         labels: ArrayLike | None = None,
+        per_row: PerRow | None = None,
         threads: int = 0,
         progress: Progress = False,
     ) -> None:
@@ -46,6 +48,8 @@ class HnswInsert(HnswChange):
             insertion.
         labels : (n,) array_like, optional
             For ``order="category"``.
+        per_row : PerRow, optional
+            Levels, beams or links for each row, in place of what the index has for all.
         threads : int
             Worker threads; 0 uses all. Does not change the graph.
         progress : bool or callable
@@ -55,14 +59,15 @@ class HnswInsert(HnswChange):
         Raises
         ------
         ValueError
-            Wrong shapes, non-finite values, bad ids, order or labels, or an index that takes no changes.
+            Wrong shapes, non-finite values, bad ids, order, labels or values by row, or an index that takes
+            no changes.
         TypeError
             Arrays that do not hold numbers, not those of an index of bytes, or that live on a GPU.
         CancelledError
             If the callback returned False.
         """
         rows = as_vectors("vectors", vectors, self._dtype, self.dim)
-        self._insert(rows, ids, order, labels, threads, progress)
+        self._insert(rows, ids, order, labels, per_row, threads, progress)
 
     def _insert(
         self,
@@ -70,6 +75,7 @@ class HnswInsert(HnswChange):
         ids: ArrayLike | None,
         order: str | ArrayLike,
         labels: ArrayLike | None,
+        per_row: PerRow | None,
         threads: int,
         progress: Progress,
         bulk: BulkBuild | None = None,
@@ -77,13 +83,14 @@ class HnswInsert(HnswChange):
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
         threads = as_threads(threads)
+        efforts = (per_row or PerRow()).checked(self.M)
         options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if bulk is None:
                 add = self._core.add if copy else self._core.add_over
-                add(rows, numbers, permutation, threads, callback)
+                add(rows, numbers, permutation, efforts, threads, callback)
             else:
-                self._core = bulk(rows, numbers, permutation, threads, callback)
+                self._core = bulk(rows, numbers, permutation, efforts, threads, callback)
         self._order = name
         return self

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import as_int, as_threads
+from ._arrays import as_counts, as_int, as_threads
 from ._vector_dtype import as_queries
 from .exact import MAX_K
 from .hnsw_base import MAX_EF, HnswBase
@@ -24,7 +25,7 @@ class HnswSearch(HnswBase):
         queries: ArrayLike,
         k: int = 10,
         *,
-        ef_search: int | None = None,
+        ef_search: int | ArrayLike | None = None,
         recall: float | None = None,
         filter: FilterLike = None,
         exact: bool = False,
@@ -38,9 +39,9 @@ class HnswSearch(HnswBase):
             Other real dtypes are converted to float32, but none to bytes. Must be finite.
         k : int
             Results per query, at least 1. More than there are: the rest is id -1, distance +inf.
-        ef_search : int, optional
-            Beam width on level 0 (`ef` in Malkov and Yashunin, Alg. 2 and 5): larger is slower and finds
-            more. If None, the index's own. Below `k`, `k` is used.
+        ef_search : int or (q,) array_like of int, optional
+            Beam width on level 0 (`ef` in Malkov and Yashunin, Alg. 2 and 5), for all queries or for each:
+            larger is slower and finds more. If None, the index's own. Below `k`, `k` is used.
         recall : float, optional
             Instead of `ef_search`: the beam that `tune` found enough for this recall and `k`, or for more.
         filter : array_like, set, IdFilter, or a sequence of them, optional
@@ -83,7 +84,7 @@ class HnswSearch(HnswBase):
         queries: ArrayLike,
         k: int = 10,
         *,
-        ef_search: int | None = None,
+        ef_search: int | ArrayLike | None = None,
         recall: float | None = None,
         filter: FilterLike = None,
         exact: bool = False,
@@ -99,7 +100,7 @@ class HnswSearch(HnswBase):
         self,
         queries: ArrayLike,
         k: int,
-        beam: tuple[int | None, float | None],
+        beam: tuple[int | ArrayLike | None, float | None],
         filter: FilterLike,
         exact: bool,
         threads: int,
@@ -108,10 +109,12 @@ class HnswSearch(HnswBase):
     ) -> tuple[tuple[Any, ...], bool]:
         points, single = as_queries("queries", queries, self._dtype, self.dim)
         k = as_int("k", k, 1, MAX_K)
+        ef, efs = self._beam(*beam, k)
         found = self._core.search(
             points,
             k,
-            self._beam(*beam, k),
+            ef,
+            efs,
             as_filters(filter, len(points)),
             bool(exact),
             as_threads(threads),
@@ -119,10 +122,16 @@ class HnswSearch(HnswBase):
         )
         return found, single
 
-    def _beam(self, ef_search: int | None, recall: float | None, k: int) -> int:
-        """Return the beam width for the core, 0 for the index's own."""
-        if recall is None:
-            return 0 if ef_search is None else as_int("ef_search", ef_search, 1, MAX_EF)
-        if ef_search is not None:
-            raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
-        return self._core.tuned_ef(float(recall), k)
+    def _beam(
+        self, ef_search: int | ArrayLike | None, recall: float | None, k: int
+    ) -> tuple[int, NDArray[np.uint32] | None]:
+        """Return the beam width for the core, 0 for the index's own, or those of all queries."""
+        if recall is not None:
+            if ef_search is not None:
+                raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
+            return self._core.tuned_ef(float(recall), k), None
+        if ef_search is None:
+            return 0, None
+        if np.ndim(ef_search) == 0:
+            return as_int("ef_search", ef_search, 1, MAX_EF), None
+        return 0, as_counts("ef_search", ef_search, 1, MAX_EF).astype(np.uint32)

@@ -45,7 +45,7 @@ struct HnswParams {
   /// learned by the add that brings an index to 1,024 vectors (kAuto: 8,192), and again by one that finds
   /// four times the vectors they were learned from.
   Codec codec = Codec::kF32;
-  /// kF16 needs another codec than kF32; kF16 as codec needs it.
+  /// kF16 needs another codec than kF32; kF16 as codec needs it. kNone needs kSq8 or kAuto.
   Rerank rerank = Rerank::kF32;
   /// What Metric::kUser measures. Its codec is kF32, and it cannot be had with bulk_build.
   UserDistance distance = {};
@@ -65,6 +65,11 @@ struct AddOptions {
   /// changes. Who changes them gets other results, but never a crash. kF32 as rerank; for kCosine rows of
   /// length 1. Rows keep the caller's order of coordinates.
   bool copy = true;
+  /// By row of the vectors, to study what each deserves; empty: the same for all. The highest level, at most
+  /// 63; the beam of the search for candidates; and the links chosen among them, on upper levels at most M.
+  std::span<const std::uint8_t> levels = {};
+  std::span<const std::uint32_t> ef_construction = {};  ///< not with bulk_build
+  std::span<const std::uint32_t> links = {};            ///< 1..2M; not with bulk_build
 };
 
 struct ChangeOptions {
@@ -131,6 +136,8 @@ struct SearchParams {
   /// What may be found: none, everything; one, for all queries; or one per query, null for everything.
   std::span<const IdFilter* const> filters = {};
   bool exact = false;  ///< measure everything that may be found, in canonical arithmetic
+  /// In place of ef_search, one for each query, 1..1,000,000; for search() only.
+  std::span<const std::uint32_t> efs = {};
 };
 
 /// What one search did, machine-independent.
@@ -218,8 +225,8 @@ class WHIMBREL_API HnswIndex {
   ///
   /// The same vectors, order, seed, parameters and sequence of calls give the same graph for any thread
   /// count.
-  /// @throws std::invalid_argument wrong columns or type, non-finite value, bad ids or order, beyond float16
-  ///         if that is how vectors are kept
+  /// @throws std::invalid_argument wrong columns or type, non-finite value, bad ids, order or options by row,
+  ///         beyond float16 if that is how vectors are kept
   /// @throws std::length_error more than 2^31 - 2 rows
   void add(VectorsView vectors, const AddOptions& options = {});
 
@@ -251,8 +258,8 @@ class WHIMBREL_API HnswIndex {
   /// Distances of bytes are whole numbers, rounded to float above 2^24.
   /// @param ids, distances  (queries.rows, params.k), C order
   /// @param counts          (queries.rows,) or null
-  /// @throws std::invalid_argument k = 0, wrong columns or type, non-finite values, a wrong number of filters
-  /// or places
+  /// @throws std::invalid_argument k = 0, wrong columns or type, non-finite values, efs out of range, a wrong
+  /// number of them, of filters or places
   void search(VectorsView queries, const SearchParams& params, std::int64_t* ids, float* distances,
               SearchCounts* counts = nullptr) const;
 
@@ -280,7 +287,8 @@ class WHIMBREL_API HnswIndex {
   HnswParams params() const;
   void set_ef_search(std::uint32_t ef_search);
 
-  /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded). @throws
+  /// Rows of the caller's ids, as stored (cosine: normalized; Rerank::kF16: rounded; Rerank::kNone: what the
+  /// codes stand for). @throws
   /// std::out_of_range for an unknown id, std::invalid_argument for another type than that of the index
   void get_vectors(std::span<const std::int64_t> ids, float* out) const;
   void get_vectors(std::span<const std::int64_t> ids, std::int8_t* out) const;

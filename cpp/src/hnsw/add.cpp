@@ -34,9 +34,23 @@ void check_order(std::span<const std::int64_t> order, std::size_t n) {
   }
 }
 
-/// Room for rows [first, n): vectors stored, levels drawn, lists empty.
-void append_rows(Graph& graph, std::size_t first, VectorsView vectors, bool copy, std::size_t threads,
-                 SliceMutex& state, std::uint64_t& version) {
+/// One value per row, or none.
+template <class T>
+void check_by_row(const char* name, std::span<const T> values, std::size_t n, std::uint32_t low,
+                  std::uint32_t high) {
+  if (values.empty()) return;
+  if (values.size() != n)
+    throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(n) + " values, got " +
+                                std::to_string(values.size()));
+  for (const T value : values)
+    if (value < low || value > high)
+      throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(low) + " to " +
+                                  std::to_string(high) + ", got " + std::to_string(value));
+}
+
+/// Room for rows [first, n): vectors stored, levels drawn unless they are given, lists empty.
+void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::span<const std::uint8_t> levels,
+                 bool copy, std::size_t threads, SliceMutex& state, std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
   state.change([&] {
     version = next_version();
@@ -54,7 +68,7 @@ void append_rows(Graph& graph, std::size_t first, VectorsView vectors, bool copy
   const std::size_t first_upper = graph.upper_links.size();
   std::size_t upper = first_upper;
   for (std::size_t i = first; i < n; ++i) {
-    graph.level[i] = random_level(graph.params.seed, i, graph.params.M);
+    graph.level[i] = levels.empty() ? random_level(graph.params.seed, i, graph.params.M) : levels[i - first];
     graph.upper_begin[i] = static_cast<std::uint32_t>(upper);
     upper += graph.level[i];
   }
@@ -101,6 +115,7 @@ bool among_removed(const Graph& graph, VectorsView vectors) {
         hold_byte_query(graph, vectors, i, scratch);
       else
         store_row(graph, vectors.as<float>().row(i), scratch.query.data());
+      if (graph.only_codes()) hold_code_query(graph, scratch);
       typename P::Query query = held_query<P>(scratch);
       search.beam(query, 0, search.descend(query, 0), 2 * graph.params.M, scratch.pool);
       const auto removed =
@@ -115,6 +130,8 @@ bool among_removed(const Graph& graph, VectorsView vectors) {
 
 void HnswIndex::Impl::add(VectorsView vectors, const AddOptions& options, const LevelLinker* link) {
   check_rows(vectors, options);
+  if (link != nullptr && !(options.ef_construction.empty() && options.links.empty()))
+    throw std::invalid_argument("ef_construction, links: expected none by row for a build of whole levels");
   const auto lock = mutex.write();
   check_changeable();
   if (!options.copy && graph.size() > 0)
@@ -136,6 +153,9 @@ void HnswIndex::Impl::check_vectors(const char* name, VectorsView vectors, std::
 void HnswIndex::Impl::check_rows(VectorsView vectors, const AddOptions& options) const {
   check_vectors("vectors", vectors, resolve_threads(options.threads));
   check_order(options.order, vectors.rows);
+  check_by_row("levels", options.levels, vectors.rows, 0, kMaxLevel);
+  check_by_row("ef_construction", options.ef_construction, vectors.rows, 1, kMaxEf);
+  check_by_row("links", options.links, vectors.rows, 1, 2 * graph.params.M);
   if (graph.in_halves() && graph.params.metric != Metric::kCosine) check_halves(vectors.as<float>());
   if (!options.copy) check_borrowable(graph, vectors.as<float>());
 }
@@ -172,13 +192,14 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
       std::swap(graph.live, live);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
-    append_rows(graph, first, vectors, options.copy, threads, state, version);
+    append_rows(graph, first, vectors, options.levels, options.copy, threads, state, version);
     LearnedCodes learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
       bulk_link(graph, vectors.as<float>(), options.order, threads, *link, state, meter);
       meter.finish();
     } else {
-      insert_rows(graph, first, options.order, threads, any_leaving ? &staying : nullptr, state, meter);
+      insert_rows(graph, first, options.order, threads, any_leaving ? &staying : nullptr, state, meter,
+                  {options.ef_construction, options.links});
     }
     // Nothing throws from here on: lists lead to the new rows.
     state.change([&] {

@@ -5,6 +5,7 @@
 
 #include "base/slice_mutex.hpp"
 #include "hnsw/graph.hpp"
+#include "hnsw/search.hpp"
 
 namespace whimbrel {
 
@@ -12,13 +13,22 @@ namespace whimbrel {
 struct LearnedCodes {
   ScalarQuantizer quantizer;
   BlockRows<std::uint8_t> codes{1};
-  std::size_t trained_size = 0;  // 0: nothing was learned
+  CountedVector<kernels::CodeTerms> terms;  // where codes take the place of the vectors
+  std::size_t trained_size = 0;             // 0: nothing was learned
 };
 
 /// After rows were stored: encode the new ones behind the others, or learn anew from all. If it throws, or
 /// if the rows are dropped again, what there was is as before.
 LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& state);
-/// True if searches run on other codes from now on.
+/// True if searches run on other codes from now on. With Rerank::kNone the vectors go.
 bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept;
+
+/// With only codes: the row of a node, in the form of store_row, becomes its code.
+void encode_row(Graph& graph, std::uint32_t node, const float* stored);
+/// The scratch's query, in the form of store_row, becomes a code too.
+void hold_code_query(const Graph& graph, SearchScratch& scratch);
+/// Terms of distances between codes, for all rows. Empty if they might overflow.
+CountedVector<kernels::CodeTerms> code_terms(const ScalarQuantizer& quantizer, Metric metric,
+                                             const BlockRows<std::uint8_t>& codes);
 
 }  // namespace whimbrel

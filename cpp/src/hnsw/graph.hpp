@@ -59,6 +59,8 @@ struct Graph {
   /// What a search measures on its way is what it returns.
   bool measured_once() const noexcept { return params.metric == Metric::kUser || in_bytes(); }
 
+  /// Vectors that are gone, but for what codes say of them (Rerank::kNone).
+  bool only_codes() const noexcept { return params.rerank == Rerank::kNone && !quantizer.empty(); }
   /// Vectors of bytes, which are in `codes` (byte_rows.hpp).
   bool in_bytes() const noexcept { return params.vector_type != VectorType::kFloat32; }
 

@@ -37,9 +37,9 @@ struct HnswIndex::Impl {
   /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
   void drop_vectors() { graph.vectors.resize(0); }
   bool has_vectors() const {
-    return (graph.in_bytes()    ? graph.codes.size()
-            : graph.in_halves() ? graph.halves.size()
-                                : graph.vectors.size()) == graph.size();
+    return (graph.in_bytes() || graph.only_codes() ? graph.codes.size()
+            : graph.in_halves()                    ? graph.halves.size()
+                                                   : graph.vectors.size()) == graph.size();
   }
   /// `file`: null, or that of the source, where rows stay.
   static HnswIndex load(const ByteSource& source, bool with_vectors, const LoadOptions& options = {},

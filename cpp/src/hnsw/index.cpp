@@ -68,12 +68,13 @@ void check_params(std::size_t dim, const HnswParams& p) {
   check_bytes(dim, p);
   if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto && p.codec != Codec::kF16)
     throw std::invalid_argument("codec: expected f32, f16, sq8 or auto");
-  if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16)
-    throw std::invalid_argument("rerank: expected f32 or f16");
+  if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16 && p.rerank != Rerank::kNone)
+    throw std::invalid_argument("rerank: expected f32, f16 or none");
+  const std::string got = p.rerank == Rerank::kF32 ? "f32" : p.rerank == Rerank::kF16 ? "f16" : "none";
   if (p.codec == Codec::kF32 && p.rerank != Rerank::kF32)
-    throw std::invalid_argument("rerank: expected f32 with codec f32, got f16");
+    throw std::invalid_argument("rerank: expected f32 with codec f32, got " + got);
   if (p.codec == Codec::kF16 && p.rerank != Rerank::kF16)
-    throw std::invalid_argument("rerank: expected f16 with codec f16, got f32");
+    throw std::invalid_argument("rerank: expected f16 with codec f16, got " + got);
 }
 
 HnswIndex::HnswIndex(std::size_t dim, const HnswParams& params) {

@@ -79,11 +79,13 @@ template <class P>
 class Insertion {
  public:
   Insertion(Graph& graph, const P& points, std::size_t first, std::span<const std::int64_t> order,
-            std::size_t threads, bool remember, const RowSet* staying, SliceMutex& state)
+            std::size_t threads, bool remember, const RowSet* staying, SliceMutex& state,
+            const RowEfforts& efforts)
       : graph_(graph),
         points_(points),
         state_(state),
         staying_(staying),
+        efforts_(efforts),
         first_(first),
         table_(kernels::active_table()),
         order_(graph.size() - first),
@@ -247,6 +249,16 @@ class Insertion {
       connect(batch[i], i, 0, worker.pools[i - begin], worker, groups);
   }
 
+  std::size_t ef_construction(std::uint32_t node) const {
+    const auto& by_row = efforts_.ef_construction;
+    return by_row.empty() ? graph_.params.ef_construction : by_row[node - first_];
+  }
+  std::size_t own_links(std::uint32_t node, std::size_t l) const {
+    const auto& by_row = efforts_.links;
+    return by_row.empty() ? graph_.params.M
+                          : std::min<std::size_t>(by_row[node - first_], graph_.capacity(l));
+  }
+
   /// Link the points on the upper levels, and leave what the graph offers them on level 0 in the worker's
   /// pools.
   void find_candidates(std::span<const std::uint32_t> batch, std::size_t begin, std::size_t end,
@@ -254,20 +266,20 @@ class Insertion {
     GraphSearch search(graph_, points_, worker.search);
     for (std::size_t i = begin; i < end; ++i) {
       typename P::Query query = points_.query(batch[i], worker.query);
-      const std::size_t level = graph_.level[batch[i]];
+      const std::size_t level = graph_.level[batch[i]], ef = ef_construction(batch[i]);
       Candidate nearest = search.descend(query, level);
       for (std::size_t l = level; l > 0; --l) {
         Pool& pool = worker.search.pool;
         if (l <= graph_.max_level) {
-          search.beam(query, l, nearest, graph_.params.ef_construction, pool);
+          search.beam(query, l, nearest, ef, pool);
           nearest = pool[0];
         } else {
-          pool.reset(graph_.params.ef_construction);
+          pool.reset(ef);
         }
         offer_upper_members(batch, i, l, worker, pool);
         connect(batch[i], i, l, pool, worker, groups);
       }
-      search.beam(query, 0, nearest, graph_.params.ef_construction, worker.pools[i - begin]);
+      search.beam(query, 0, nearest, ef, worker.pools[i - begin]);
     }
   }
 
@@ -324,9 +336,9 @@ class Insertion {
   /// The new node's own list, and the edges its neighbors have to answer.
   void connect(std::uint32_t node, std::size_t position, std::size_t l, const Pool& pool, Worker& worker,
                std::vector<std::vector<ReverseEdge>>& groups) {
-    const std::size_t M = graph_.params.M;
-    select_neighbors(points_, to_choose_from(pool, worker), M, l == 0 && graph_.params.keep_pruned ? M : 0,
-                     worker.selection);
+    const std::size_t own = own_links(node, l);
+    select_neighbors(points_, to_choose_from(pool, worker), own,
+                     l == 0 && graph_.params.keep_pruned ? own : 0, worker.selection);
     write_links(node, l, worker.selection.kept);
     for (const Candidate c : worker.selection.kept)
       groups[c.node() % kTargetGroups].push_back(
@@ -414,6 +426,7 @@ class Insertion {
   P points_;
   SliceMutex& state_;
   const RowSet* staying_;
+  RowEfforts efforts_;
   std::size_t first_;
   const kernels::KernelTable& table_;
   CountedVector<std::uint32_t> order_;
@@ -434,7 +447,7 @@ class Insertion {
 }  // namespace
 
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
-                 const RowSet* staying, SliceMutex& state, ProgressMeter& meter) {
+                 const RowSet* staying, SliceMutex& state, ProgressMeter& meter, const RowEfforts& efforts) {
   if (graph.size() == first) return meter.finish();
   // Building is bound by memory bandwidth, so it works on codes in a quarter of the bytes where they are
   // precise enough. A small addition to a large index does without what costs a pass over the whole index,
@@ -442,9 +455,9 @@ void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> 
   // calls.
   const bool large = graph.size() - first >= first / 8;
   PairCodes codes;
-  if (large && graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
+  if (large && graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
   const auto insert = [&](const auto& points) {
-    Insertion(graph, points, first, order, threads, large, staying, state).run(meter);
+    Insertion(graph, points, first, order, threads, large, staying, state, efforts).run(meter);
   };
   if (!codes.empty())
     insert(codes.points(graph.params.metric));

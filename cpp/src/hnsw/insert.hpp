@@ -11,6 +11,11 @@
 
 namespace whimbrel {
 
+/// By position among the new rows; empty: as the parameters of the graph say.
+struct RowEfforts {
+  std::span<const std::uint32_t> ef_construction, links;
+};
+
 /// Link the rows [first, graph.size()), whose vectors and levels are in place and whose lists are empty.
 ///
 /// @param order  first + order[i] is the i-th row to insert; empty: by row number
@@ -19,6 +24,7 @@ namespace whimbrel {
 /// @param meter  gets all of its reports here, the last one too
 /// If it throws, the rows below `first` are linked as before, and entry and max_level are as before.
 void insert_rows(Graph& graph, std::size_t first, std::span<const std::int64_t> order, std::size_t threads,
-                 const RowSet* staying, SliceMutex& state, ProgressMeter& meter);
+                 const RowSet* staying, SliceMutex& state, ProgressMeter& meter,
+                 const RowEfforts& efforts = {});
 
 }  // namespace whimbrel

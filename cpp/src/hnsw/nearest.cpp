@@ -23,6 +23,17 @@ void write_results(const SearchScratch& scratch, std::size_t k, std::int64_t sel
   std::fill(distances + n, distances + k, std::numeric_limits<float>::infinity());
 }
 
+void check_efs(std::span<const std::uint32_t> efs, std::size_t n_queries) {
+  if (efs.empty()) return;
+  if (efs.size() != n_queries)
+    throw std::invalid_argument("ef_search: expected one, or one per query, " + std::to_string(n_queries) +
+                                ", got " + std::to_string(efs.size()));
+  for (const std::uint32_t ef : efs)
+    if (ef < 1 || ef > kMaxEf)
+      throw std::invalid_argument("ef_search: expected 1 to " + std::to_string(kMaxEf) + ", got " +
+                                  std::to_string(ef));
+}
+
 }  // namespace
 
 void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
@@ -38,6 +49,7 @@ void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int
   const std::size_t k = params.k, threads = resolve_threads(params.threads);
   if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_queries(*impl_, queries, params.filters.size(), threads);
+  check_efs(params.efs, queries.rows);
   ProgressMeter meter(params.progress, queries.rows);
   const std::size_t slice = query_slice(params.exact);
   for (std::size_t begin = 0; begin < queries.rows; begin += slice) {
@@ -47,7 +59,9 @@ void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int
     const float shift = distance_shift(*impl_);
     for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter,
                    [&](std::size_t q, SearchScratch& scratch) {
-                     query.run(queries, q, allowed.of_query(q), scratch);
+                     Query mine = query;
+                     if (!params.efs.empty()) mine.set_ef(params.efs[q]);
+                     mine.run(queries, q, allowed.of_query(q), scratch);
                      write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
                      if (counts) counts[q] = scratch.counts;
                    });

@@ -120,6 +120,9 @@ class Encoding {
 
 }  // namespace
 
-PairCodes encode_pairs(const Graph& graph, std::size_t threads) { return Encoding(graph, threads).run(); }
+PairCodes encode_pairs(const Graph& graph, std::size_t threads) {
+  if (graph.measured_once() || graph.only_codes()) return {};
+  return Encoding(graph, threads).run();
+}
 
 }  // namespace whimbrel

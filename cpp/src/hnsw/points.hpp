@@ -171,8 +171,9 @@ inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2
 /// fn(points) for the form in which an index keeps its vectors.
 template <class Fn>
 auto with_row_points(const Graph& graph, const Fn& fn) {
-  if (graph.in_bytes())
-    return fn(pair_points(graph.codes, graph.code_terms.data(), graph.dim, graph.params.metric));
+  if (graph.in_bytes() || graph.only_codes())
+    return fn(pair_points(graph.codes, graph.code_terms.data(),
+                          graph.in_bytes() ? graph.dim : graph.quantizer.code_dim, graph.params.metric));
   if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});
   return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
 }
@@ -251,7 +252,8 @@ struct PairCodes {
   PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), code_dim, metric); }
 };
 
-/// Empty if there are too few vectors to learn from, or codes would blur the neighborhoods.
+/// Empty if there are too few vectors to learn from, codes would blur the neighborhoods, or vectors are not
+/// floats.
 PairCodes encode_pairs(const Graph& graph, std::size_t threads);
 
 }  // namespace whimbrel

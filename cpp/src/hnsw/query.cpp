@@ -65,7 +65,8 @@ void Query::run_node(std::uint32_t node, const RowSet* allowed, SearchScratch& s
   }
   float* const stored = scratch.query.data();
   const float* row = stored_row(graph_, node, stored);
-  if (row != stored) std::fill(std::copy_n(row, graph_.dim, stored), stored + graph_.padded_dim(), 0.0f);
+  if (row != stored) std::copy_n(row, graph_.dim, stored);
+  std::fill(stored + graph_.dim, stored + graph_.padded_dim(), 0.0f);
   if (graph_.dim_order.empty()) return answer(stored, allowed, scratch, without);
   scratch.own.resize(graph_.dim);
   answer(caller_row(graph_, node, scratch.own.data()), allowed, scratch, without);

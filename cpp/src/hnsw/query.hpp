@@ -39,6 +39,9 @@ class Query {
   /// @param ef_search  0: the index's own; never below k
   Query(const HnswIndex::Impl& index, std::size_t k, std::size_t ef_search, bool exact);
 
+  /// In place of ef_search, at least 1.
+  void set_ef(std::size_t ef) { ef_ = std::min(graph_.live.count(), std::max(k_, ef)); }
+
   /// For one of the queries: the nearest rows of `allowed`, best first, in the scratch's results: at least k
   /// if they are found. The node `without` is as if it were not in the graph.
   void run(VectorsView queries, std::size_t q, const RowSet* allowed, SearchScratch& scratch,

@@ -8,6 +8,7 @@
 
 #include "base/half.hpp"
 #include "base/vectors.hpp"
+#include "hnsw/codes.hpp"
 
 namespace whimbrel {
 namespace {
@@ -55,7 +56,7 @@ void store_row(const Graph& graph, const float* row, float* out) {
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
-  if (graph.in_bytes()) {
+  if (graph.in_bytes() || graph.only_codes()) {
     graph.codes.resize(n);
     graph.code_terms.resize(n);
   } else if (graph.in_halves()) {
@@ -66,24 +67,32 @@ void resize_rows(Graph& graph, std::size_t n) {
 }
 
 void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {
-  if (!graph.in_halves()) return store_row(graph, row, graph.vectors.row(node));
+  if (!graph.in_halves() && !graph.only_codes()) return store_row(graph, row, graph.vectors.row(node));
   store_row(graph, row, scratch);
+  if (graph.only_codes()) return encode_row(graph, node, scratch);
   kernels::Half* halves = graph.halves.row(node);
   for (std::size_t j = 0; j < graph.dim; ++j) halves[j] = {to_half(scratch[j])};
   std::fill(halves + graph.dim, halves + graph.halves.stride(), kernels::Half{0});
 }
 
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch) {
+  if (graph.only_codes()) {
+    graph.quantizer.decode(graph.codes.row(node), scratch);
+    if (graph.params.metric == Metric::kCosine) normalize(scratch, graph.dim, scratch);
+    return scratch;
+  }
   if (!graph.in_halves()) return graph.vectors.row(node);
   kernels::active_table().widen_f16(&graph.halves.row(node)->bits, graph.padded_dim(), scratch);
   return scratch;
 }
 
 void prefetch_row(const Graph& graph, std::uint32_t node) {
-  const bool halves = graph.in_halves();
-  const char* row = halves ? reinterpret_cast<const char*>(graph.halves.row(node))
-                           : reinterpret_cast<const char*>(graph.vectors.row(node));
-  const std::size_t bytes = graph.dim * (halves ? sizeof(kernels::Half) : sizeof(float));
+  const bool halves = graph.in_halves(), codes = graph.only_codes();
+  const char* row = codes    ? reinterpret_cast<const char*>(graph.codes.row(node))
+                    : halves ? reinterpret_cast<const char*>(graph.halves.row(node))
+                             : reinterpret_cast<const char*>(graph.vectors.row(node));
+  const std::size_t bytes =
+      codes ? graph.codes.stride() : graph.dim * (halves ? sizeof(kernels::Half) : sizeof(float));
   for (std::size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(row + i);
 }
 
@@ -106,8 +115,8 @@ bool is_normalized(const float* row, std::size_t dim, double slack) {
 void check_borrowable(const Graph& graph, MatrixView<const float> vectors) {
   if (graph.in_bytes())
     throw std::invalid_argument("vectors: expected float32 for an index over the caller's");
-  if (graph.in_halves())
-    throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors, got f16");
+  if (graph.params.rerank != Rerank::kF32)
+    throw std::invalid_argument("rerank: expected f32 for an index over the caller's vectors");
   if (graph.params.metric != Metric::kCosine) return;
   constexpr double kSlack = 1e-4;
   for (std::size_t i = 0; i < vectors.rows; ++i)

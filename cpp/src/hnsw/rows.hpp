@@ -20,7 +20,7 @@ void store_row(const Graph& graph, const float* row, float* out);
 void resize_rows(Graph& graph, std::size_t n);
 /// `row` becomes the row of a node; `scratch` has the length of stored floats.
 void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch);
-/// A stored row: the row itself, or float16 widened into `scratch` (the length of stored floats).
+/// A stored row: the row itself, or float16 or a code widened into `scratch` (the length of stored floats).
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch);
 void prefetch_row(const Graph& graph, std::uint32_t node);
 

@@ -222,8 +222,8 @@ struct SearchScratch {
         distances(kExpanded * graph.links0.stride()),
         query(graph.padded_dim()),
         row(graph.padded_dim()),
-        byte_row(graph.in_bytes() ? graph.codes.stride() : 0),
-        byte_values(graph.in_bytes() ? graph.codes.stride() : 0) {}
+        byte_row(graph.in_bytes() || graph.only_codes() ? graph.codes.stride() : 0),
+        byte_values(graph.in_bytes() || graph.only_codes() ? graph.codes.stride() : 0) {}
 };
 
 /// The query that a scratch holds, in the form that points of a kind are compared with.

@@ -10,6 +10,7 @@
 #include "base/file_io.hpp"
 #include "base/hooks.hpp"
 #include "hnsw/byte_rows.hpp"
+#include "hnsw/codes.hpp"
 #include "hnsw/impl.hpp"
 #include "hnsw/loaded_graph.hpp"
 #include "hnsw/rows.hpp"
@@ -33,14 +34,21 @@ struct Params {
 };
 static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
-enum VectorForm : std::uint32_t { kFloats = 0, kNone = 1, kHalves = 2, kInt8s = 3, kUint8s = 4 };
+enum VectorForm : std::uint32_t {
+  kFloats = 0,
+  kNone = 1,
+  kHalves = 2,
+  kInt8s = 3,
+  kUint8s = 4,
+  kCodesOnly = 5
+};
 
 /// The section CODC, byte for byte.
 struct CodecParams {
   std::uint64_t trained_size;
   std::uint32_t codec, code_dim, projected;
   float step, rerank;
-  std::uint32_t reserved;
+  std::uint32_t no_vectors;  // once there are codes
 };
 static_assert(sizeof(CodecParams) == 32);
 /// A row of the section TUNE, byte for byte.
@@ -78,6 +86,7 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
 }
 
 std::uint32_t vector_form(const HnswIndex::Impl& index) {
+  if (index.graph.only_codes()) return kCodesOnly;
   if (!index.has_vectors()) return kNone;
   switch (index.graph.params.vector_type) {
     case VectorType::kInt8:
@@ -115,7 +124,7 @@ void append_codec_sections(const Graph& g, const CodecParams& params, std::vecto
 
 /// The section VECS.
 SectionToWrite vectors_section(const Graph& g, bool with_vectors) {
-  if (!with_vectors) return {kVectors, false, 0, [](const ByteSink&) {}};
+  if (!with_vectors || g.only_codes()) return {kVectors, false, 0, [](const ByteSink&) {}};
   if (g.in_bytes()) return rows_section(kVectors, g.codes);
   if (g.in_halves()) return rows_section(kVectors, g.halves);
   if (!g.callers_rows) return rows_section(kVectors, g.vectors);
@@ -259,6 +268,9 @@ void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   if (!halves && p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
       p.codec != static_cast<std::uint32_t>(Codec::kAuto))
     damaged("a known codec");
+  if (p.no_vectors > 1 || (p.no_vectors == 1 && g.params.rerank == Rerank::kF16))
+    damaged("a known form of the vectors");
+  if (p.no_vectors == 1) g.params.rerank = Rerank::kNone;
   if (halves && (!g.in_halves() || p.code_dim != 0)) damaged("vectors in float16, and no codes");
   if (p.trained_size > g.size()) damaged("a codec learned from rows of the index");
   g.params.codec = static_cast<Codec>(p.codec);
@@ -303,7 +315,7 @@ void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
   const Graph& g = impl_->graph;
   const bool with_vectors = options.vectors && impl_->has_vectors();
   if (!options.vectors &&
-      (g.in_halves() || g.in_bytes() || g.live.count() < g.size() || !impl_->has_vectors()))
+      (g.params.rerank != Rerank::kF32 || g.in_bytes() || g.live.count() < g.size() || !impl_->has_vectors()))
     throw std::invalid_argument(
         "vectors: expected float32 and no removed rows to save an index without them; compact() it first");
   const VectorSums sums = options.vectors ? VectorSums{} : sum_vectors(g, true);
@@ -343,7 +355,7 @@ void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
                           !g.quantizer.columns.empty(),
                           g.quantizer.step,
                           g.quantizer.rerank,
-                          0};
+                          p.rerank == Rerank::kNone};
   append_codec_sections(g, codec, sections);
   const std::vector<TunedEf> results = tuned();
   if (!results.empty())  // optional: searches that do not ask for a recall need none of it
@@ -382,6 +394,10 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
     params.codec = Codec::kF16;  // unless the section of a codec says otherwise
     params.rerank = Rerank::kF16;
   }
+  if (p.vector_form == kCodesOnly) {
+    params.codec = Codec::kSq8;  // the section of the codec says which
+    params.rerank = Rerank::kNone;
+  }
   if (p.vector_form == kInt8s) params.vector_type = VectorType::kInt8;
   if (p.vector_form == kUint8s) params.vector_type = VectorType::kUint8;
   if (params.metric == Metric::kUser)
@@ -394,7 +410,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   } catch (const std::invalid_argument& e) {
     throw FormatError(std::string("file: ") + e.what());
   }
-  if (p.vector_form > kUint8s) damaged("a known form of vectors");
+  if (p.vector_form > kCodesOnly) damaged("a known form of vectors");
   const bool in_file = with_vectors && !options.vectors;
   if (options.vectors && p.vector_form != kNone)
     throw std::invalid_argument("vectors: expected none for a file that has them");
@@ -410,7 +426,7 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   else if (g.in_halves())
     load_rows(reader, kVectors, p.size, file.get(), g.halves);
   else
-    load_rows(reader, kVectors, in_file ? p.size : 0, file.get(), g.vectors);
+    load_rows(reader, kVectors, in_file && p.vector_form != kCodesOnly ? p.size : 0, file.get(), g.vectors);
   if (options.vectors) {
     if (options.vectors->rows != p.size || options.vectors->cols != p.dim)
       throw std::invalid_argument("vectors: expected shape (" + std::to_string(p.size) + ", " +
@@ -442,6 +458,13 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   }
   read_ids(reader, p.explicit_ids, p.size, impl->ids);
   read_codec(reader, g, file.get());
+  if (!g.dim_order.empty() && (p.vector_form != kFloats || g.params.rerank == Rerank::kNone))
+    damaged("coordinates in the caller's order");
+  if ((p.vector_form == kCodesOnly) != g.only_codes()) damaged("codes where there are no vectors");
+  if (g.only_codes() && !file) {  // a mapped index does not change
+    g.code_terms = code_terms(g.quantizer, params.metric, g.codes);
+    if (g.code_terms.size() != g.size()) damaged("codes that can be compared");
+  }
   read_tuned(reader, impl->tuned);
   if (options.vectors) check_sums(reader, g, options.verify);
   reader.finish();

@@ -151,7 +151,8 @@ MultiVectorIndex::Loaded MultiVectorIndex::Impl::read(const ByteSource& source,
   reader.finish();
   impl->params.graph = impl->graph.params();
   if (impl->graph.size() != p.n_docs || impl->graph.dim() != p.encoding_dim ||
-      impl->params.graph.metric != Metric::kIp || impl->params.graph.vector_type != VectorType::kFloat32)
+      impl->params.graph.metric != Metric::kIp || impl->params.graph.vector_type != VectorType::kFloat32 ||
+      impl->params.graph.rerank != Rerank::kF32)
     damaged("a graph of as many encodings by inner product as there are documents");
   const std::vector<std::int64_t> ids = impl->graph.ids();
   for (std::size_t i = 0; i < ids.size(); ++i)

@@ -48,6 +48,32 @@ void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* o
   __builtin_memcpy(out + stride() - sizeof tail, &tail, sizeof tail);
 }
 
+void ScalarQuantizer::decode(const std::uint8_t* code, float* out) const {
+  const auto value = [&](std::size_t c) {
+    return step * (static_cast<float>(code[c]) - kMiddle) + middle[c];
+  };
+  if (columns.empty()) {
+    for (std::size_t j = 0; j < dim; ++j) out[j] = center[j] + value(j);
+    return;
+  }
+  std::vector<float> values(code_dim);
+  for (std::size_t c = 0; c < code_dim; ++c) values[c] = value(c);
+  const kernels::PairKernel ip = kernels::active_table().ip.canonical;  // negated
+  for (std::size_t j = 0; j < dim; ++j)
+    out[j] = center[j] - ip(columns.data() + j * padded_dim(), values.data(), code_dim);
+}
+
+std::vector<double> ScalarQuantizer::origin() const {
+  std::vector<double> out(code_dim);
+  for (std::size_t c = 0; c < code_dim; ++c) {
+    double projected = columns.empty() ? center[c] : 0;
+    for (std::size_t j = 0; !columns.empty() && j < dim; ++j)
+      projected += static_cast<double>(columns[j * padded_dim() + c]) * center[j];
+    out[c] = (projected + middle[c]) / step + 0.5;
+  }
+  return out;
+}
+
 kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& scratch) const {
   project(query, has_tail, scratch);
   float largest = 0;

@@ -49,6 +49,11 @@ struct ScalarQuantizer {
   };
   /// `out` has stride() bytes.
   void encode(const float* row, Scratch& scratch, std::uint8_t* out) const;
+  /// What a code stands for, `dim` values: the same bits on every instruction set.
+  void decode(const std::uint8_t* code, float* out) const;
+  /// What byte 128 of coordinate c of a code stands for in products, in steps: those of two vectors are
+  /// step^2 * (o.o + o.e + o.f + e.f) up to a constant, with o this and e, f the codes less 128.
+  std::vector<double> origin() const;
   /// Points into the scratch.
   kernels::CodeQuery encode_query(const float* query, Scratch& scratch) const;
 
