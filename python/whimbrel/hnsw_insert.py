@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
@@ -88,7 +89,7 @@ class HnswInsert(HnswChange):
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:
             if bulk is None:
-                add = self._core.add if copy else self._core.add_over
+                add: Callable[..., None] = self._core.add if copy else self._core.add_over
                 add(rows, numbers, permutation, efforts, threads, callback)
             else:
                 self._core = bulk(rows, numbers, permutation, efforts, threads, callback)

@@ -314,7 +314,7 @@ def test_forms_that_do_not_go_together_are_named():
         wb.HnswIndex(4, rerank="f16")
     with pytest.raises(ValueError, match="rerank: expected f16 with codec f16"):
         wb.HnswIndex(4, codec="f16", rerank="f32")
-    with pytest.raises(ValueError, match="rerank: expected 'f32' or 'f16', got 'f8'"):
+    with pytest.raises(ValueError, match="rerank: expected 'f32', 'f16' or 'none', got 'f8'"):
         wb.HnswIndex(4, codec="sq8", rerank="f8")
 
 

@@ -151,7 +151,7 @@ def resident_share(path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux which pages are in memory")
 def test_loading_reads_a_small_share_of_the_file(tmp_path):
     path = tmp_path / "a.whb"
-    data = np.random.default_rng(0).random((2000, 2048), dtype=np.float32)
+    data = np.random.default_rng(0).random((1500, 1024), dtype=np.float32)
     wb.HnswIndex.build(data, M=4, ef_construction=10, codec="sq8").save(path)
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -86,17 +86,11 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
 }
 
 std::uint32_t vector_form(const HnswIndex::Impl& index) {
-  if (index.graph.only_codes()) return kCodesOnly;
+  const Graph& g = index.graph;
+  if (g.only_codes()) return kCodesOnly;
   if (!index.has_vectors()) return kNone;
-  switch (index.graph.params.vector_type) {
-    case VectorType::kInt8:
-      return kInt8s;
-    case VectorType::kUint8:
-      return kUint8s;
-    case VectorType::kFloat32:
-      break;
-  }
-  return index.graph.in_halves() ? kHalves : kFloats;
+  if (g.in_bytes()) return g.params.vector_type == VectorType::kInt8 ? kInt8s : kUint8s;
+  return g.in_halves() ? kHalves : kFloats;
 }
 
 /// fn of each array of a quantizer, in the order of the file.
