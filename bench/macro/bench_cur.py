@@ -124,7 +124,7 @@ def measure(bed: cur_beds.Bed, n_splits: int, out: results.ResultFile) -> None:
     same = {"checksum": zlib.crc32(bed.scores.tobytes()), "core": machine.build_of_core()}
     for seed in range(n_splits):
         split: Split | None = None
-        for budget in BUDGETS:
+        for budget in (budget for budget in BUDGETS if budget < bed.scores.shape[1]):
             common = {"dataset": bed.name, "split": seed, "budget": budget, **same}
             earlier = {row["engine"]: row["recall"] for row in out.find("cur", common)}
             if earlier:

@@ -130,7 +130,7 @@ def matrix(tmp_path):
 
 
 def test_a_matrix_of_scores_is_searched(tmp_path, in_checkout, monkeypatch, capsys, matrix):
-    monkeypatch.setattr(bench_cur, "BUDGETS", (110,))
+    monkeypatch.setattr(bench_cur, "BUDGETS", (110, 500))  # 500 is more than there is
     np.savez(tmp_path / "toy_small.npz", **matrix)
     bed = cur_beds.cross_encoder(tmp_path, tmp_path / "toy_small.npz")
     assert (bed.scores.shape, bed.n_anchors, bed.n_tests) == ((9, 120), 6, 3)
