@@ -8,6 +8,7 @@ import reference_fde
 import whimbrel as wb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whimbrel import _device_sets
 
 QUERY = np.array([(1, 0, 0, 0), (0, 1, 0, 0), (0.6, 0.8, 0, 0)])
 DOCUMENT = np.array([(0, 0, 1, 0), (0.8, 0.6, 0, 0), (0, -1, 0, 0)])
@@ -206,6 +207,12 @@ def test_a_mean_fills_as_well_whatever_the_order_of_tokens():
     as_token = wb.FdeEncoder(10, k_sim=5, r_reps=3, d_proj=4, fill_empty="token")
     assert as_token.fingerprint == wb.FdeEncoder(10, k_sim=5, r_reps=3, d_proj=4).fingerprint
     np.testing.assert_array_equal(encoder.encode_queries([rows]), as_token.encode_queries([rows]))
+
+
+def test_devices_refuse_to_fill_with_means():
+    encoder = wb.FdeEncoder(10, fill_empty="mean")
+    with pytest.raises(ValueError, match="fill_empty: expected True or False on a device, got 'mean'"):
+        _device_sets.encode(encoder.params, encoder.dim_out, "documents", None, "float32")
 
 
 def test_filled_cells_hold_a_token():
