@@ -33,6 +33,8 @@ using StridedFloats = py::array_t<float, 0>;
 
 inline MatrixView<const float> as_strided_matrix(const StridedFloats& array) {
   constexpr auto kItem = static_cast<py::ssize_t>(sizeof(float));
+  if (array.ndim() == 2 && array.size() == 0)  // NumPy gives it any strides
+    return {array.data(), static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1))};
   const bool good = array.ndim() == 2 && array.strides(1) == kItem && array.strides(0) % kItem == 0 &&
                     array.strides(0) >= array.shape(1) * kItem &&
                     reinterpret_cast<std::uintptr_t>(array.data()) % alignof(float) == 0;

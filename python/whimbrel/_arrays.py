@@ -149,7 +149,7 @@ def as_counts(name: str, values: ArrayLike, low: int, high: int) -> Int64:
     numbers = as_int_vector(name, values)
     wrong = numbers[(numbers < low) | (numbers > high)]
     if len(wrong) > 0:
-        raise ValueError(f"{name}: expected {low} to {high}, got {wrong[0]}")
+        raise ValueError(f"{name}: expected {low}..{high}, got {wrong[0]}")
     return numbers
 
 

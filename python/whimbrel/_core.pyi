@@ -10,9 +10,9 @@ from typing_extensions import Buffer
 _Float32: TypeAlias = NDArray[np.float32]
 _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
-_Vectors: TypeAlias = _Float32 | NDArray[np.int8] | NDArray[np.uint8]
 _UInt8: TypeAlias = NDArray[np.uint8]
 _UInt32: TypeAlias = NDArray[np.uint32]
+_Vectors: TypeAlias = _Float32 | NDArray[np.int8] | NDArray[np.uint8]
 _Progress: TypeAlias = Callable[[int, int], object] | None
 
 class _Params(TypedDict):
@@ -226,7 +226,7 @@ class HnswIndex:
     # To an empty index, which reads the vectors where they are and keeps them alive.
     def add_over(
         self,
-        vectors: _Float32,
+        vectors: _Vectors,
         ids: _Int64 | None,
         order: _Int64 | None,
         per_row: PerRow,

@@ -14,7 +14,10 @@ __all__ = ["HnswChange"]
 
 
 class HnswChange(HnswExplore):
-    """An index whose points can change; see `HnswIndex`."""
+    """An index whose points can change; see `HnswIndex`.
+
+    All of this raises ValueError for an index whose vectors are in a mapped file or the caller's array.
+    """
 
     def remove(self, ids: ArrayLike, *, threads: int = 0) -> None:
         """Remove points: no search returns them from now on, and their ids may be used again.

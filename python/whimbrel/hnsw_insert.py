@@ -60,7 +60,8 @@ class HnswInsert(HnswChange):
         Raises
         ------
         ValueError
-            Wrong shapes, non-finite values, bad ids, order, labels or values by row.
+            Wrong shapes, non-finite values, bad ids, order, labels or values by row, or an index that takes
+            no changes.
         TypeError
             Arrays that do not hold numbers, not those of an index of bytes, or that live on a GPU.
         CancelledError

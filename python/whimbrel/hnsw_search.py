@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ._arrays import as_counts, as_int, as_threads
 from ._vector_dtype import as_queries
@@ -109,11 +109,15 @@ class HnswSearch(HnswBase):
     ) -> tuple[tuple[Any, ...], bool]:
         points, single = as_queries("queries", queries, self._dtype, self.dim)
         k = as_int("k", k, 1, MAX_K)
-        ef, efs = self._beam(*beam, k)
+        ef_search, recall = beam
+        efs = None
+        if recall is None and ef_search is not None and np.ndim(ef_search) > 0:
+            efs = as_counts("ef_search", ef_search, 1, MAX_EF).astype(np.uint32)
+            ef_search = None
         found = self._core.search(
             points,
             k,
-            ef,
+            self._beam(ef_search, recall, k),
             efs,
             as_filters(filter, len(points)),
             bool(exact),
@@ -122,16 +126,10 @@ class HnswSearch(HnswBase):
         )
         return found, single
 
-    def _beam(
-        self, ef_search: int | ArrayLike | None, recall: float | None, k: int
-    ) -> tuple[int, NDArray[np.uint32] | None]:
-        """Return the beam width for the core, 0 for the index's own, or those of all queries."""
-        if recall is not None:
-            if ef_search is not None:
-                raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
-            return self._core.tuned_ef(float(recall), k), None
-        if ef_search is None:
-            return 0, None
-        if np.ndim(ef_search) == 0:
-            return as_int("ef_search", ef_search, 1, MAX_EF), None
-        return 0, as_counts("ef_search", ef_search, 1, MAX_EF).astype(np.uint32)
+    def _beam(self, ef_search: object, recall: float | None, k: int) -> int:
+        """Return the beam width for the core, 0 for the index's own."""
+        if recall is None:
+            return 0 if ef_search is None else as_int("ef_search", ef_search, 1, MAX_EF)
+        if ef_search is not None:
+            raise ValueError(f"recall: expected None beside ef_search={ef_search}, got {recall}")
+        return self._core.tuned_ef(float(recall), k)

@@ -106,6 +106,7 @@ TEST_CASE("an index over the caller's rows takes no changes") {
   CHECK_THROWS_AS(index.remove(id), std::invalid_argument);
   CHECK_THROWS_AS(index.update(id, row), std::invalid_argument);
   CHECK_THROWS_AS(index.compact(), std::invalid_argument);
+  CHECK_THROWS_AS(index.refine(), std::invalid_argument);
   CHECK(search(index, rows, 30) == before);
 }
 

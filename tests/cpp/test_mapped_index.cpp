@@ -114,6 +114,7 @@ TEST_CASE("a mapped index finds what the loaded one does, and takes no changes")
     CHECK_THROWS_AS(mapped.remove(id), std::invalid_argument);
     CHECK_THROWS_AS(mapped.update(id, row), std::invalid_argument);
     CHECK_THROWS_AS(mapped.compact(), std::invalid_argument);
+    CHECK_THROWS_AS(mapped.refine(), std::invalid_argument);
     CHECK(mapped.tune({.recall = 0.5, .k = 2}).k == 2);
     CHECK(use(mapped, saved.values) == use(loaded, saved.values));
   }

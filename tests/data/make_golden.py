@@ -41,6 +41,16 @@ def golden_bytes() -> wb.HnswIndex:
     return wb.HnswIndex.build(data, M=4, ef_construction=40, seed=5, dtype="int8")
 
 
+def golden_links_vectors() -> NDArray[np.float32]:
+    """Of an index that is saved without them."""
+    return np.random.default_rng(3).integers(0, 50, (100, 8)).astype(np.float32)
+
+
+def golden_links() -> wb.HnswIndex:
+    """Links of an index over vectors that are elsewhere."""
+    return wb.HnswIndex.build(golden_links_vectors(), M=4, ef_construction=40, seed=5, copy=False)
+
+
 class FirstToken:
     """The first token of a set, so that encodings are the same on every machine too."""
 
@@ -73,4 +83,5 @@ if __name__ == "__main__":
     golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
     golden_changed().save(Path(__file__).with_name("changed_v1.whb"))
     golden_bytes().save(Path(__file__).with_name("bytes_v1.whb"))
+    golden_links().save(Path(__file__).with_name("links_v1.whb"), vectors=False)
     golden_multi_vector_index().save(Path(__file__).with_name("multi_vector_v1.whb"))

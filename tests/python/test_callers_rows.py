@@ -100,6 +100,8 @@ def test_what_an_index_cannot_read_in_place_is_refused(rows):
         wb.HnswIndex.build(rows, metric="cosine", copy=False)
     with pytest.raises(ValueError, match="rerank: expected f32"):
         wb.HnswIndex.build(rows, codec="f16", copy=False)
+    with pytest.raises(ValueError, match="vectors: expected int8, which the index holds, got float32"):
+        wb.HnswIndex.build(rows, dtype="int8", copy=False)
     rows[5, 3] = np.nan
     with pytest.raises(ValueError, match=r"vectors: expected finite values, got .* in row 5"):
         wb.HnswIndex.build(rows, copy=False)
@@ -122,6 +124,7 @@ def test_it_takes_no_changes_and_a_copy_does(rows):
         lambda index: index.remove([5]),
         lambda index: index.update([5], rows[:1]),
         lambda index: index.compact(),
+        lambda index: index.refine(),
     ):
         with pytest.raises(ValueError, match="index: expected one that has its vectors"):
             change(over)

@@ -117,7 +117,7 @@ def test_orders_of_values_that_are_not_finite_are_errors(value, order):
 NUMBERS = (
     ("k", lambda v: wb.knn(DATA, k=v), (0, -1, 2**31)),
     ("k", lambda v: wb.HnswIndex.build(DATA).search(DATA, k=v), (0, -1, 2**31)),
-    ("ef_search", lambda v: wb.HnswIndex.build(DATA).search(DATA, ef_search=v), (0, -1)),
+    ("ef_search", lambda v: wb.HnswIndex.build(DATA).range_search(DATA, 1.0, ef_search=v), (0, -1)),
     ("ef_search", lambda v: wb.HnswIndex(4, ef_search=v), (0, -1, 1_000_001)),
     ("ef_search", lambda v: setattr(wb.HnswIndex(4), "ef_search", v), (0, -1, 1_000_001)),
     ("M", lambda v: wb.HnswIndex(4, M=v), (-1, 0, 1, 513, 2**40)),

@@ -118,6 +118,16 @@ def test_files_of_every_released_format_version_are_read(path):
 GOLDEN = Path(__file__).parents[1] / "data"
 
 
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("links_v*.whb")), ids=lambda path: path.name)
+def test_files_without_vectors_of_every_released_format_version_are_read(path, monkeypatch):
+    monkeypatch.syspath_prepend(GOLDEN)
+    data = importlib.import_module("make_golden").golden_links_vectors()
+    index = wb.HnswIndex.load(path, vectors=data, verify=True)
+    found, truth = index.search(data, 5, ef_search=100), wb.knn(data, data, 5)
+    np.testing.assert_array_equal(found.distances, truth.distances)
+    assert index.validate() == (0, 0, 0)
+
+
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("multi_vector_v*.whb")), ids=lambda path: path.name)
 def test_multi_vector_files_of_every_released_format_version_are_read(path, mmap, monkeypatch):

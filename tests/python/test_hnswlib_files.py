@@ -207,6 +207,13 @@ def test_another_dimension_or_metric_is_refused(tmp_path):
         wb.HnswIndex.from_hnswlib(tmp_path / "none", 4)
 
 
+def test_bytes_have_no_place_in_such_a_file(tmp_path):
+    index = wb.HnswIndex.build(np.eye(DIM, dtype=np.int8), dtype="int8")
+    with pytest.raises(ValueError, match="index: expected float32"):
+        index.to_hnswlib(tmp_path / "b.bin")
+    assert not (tmp_path / "b.bin").exists()
+
+
 def test_any_damage_is_found_or_leaves_an_index_that_can_be_searched(tmp_path):
     """There is no checksum. Sizes of parts, and links that lead out of the graph, are always found."""
     made = elements()

@@ -74,13 +74,13 @@ def test_a_beam_for_each_query():
     ("per_row", "error", "message"),
     [
         ({"levels": [0, 1]}, ValueError, "levels: expected 3 values, got 2"),
-        ({"levels": [0, 1, 64]}, ValueError, "levels: expected 0 to 63, got 64"),
-        ({"levels": [0, -1, 0]}, ValueError, "levels: expected 0 to 63, got -1"),
+        ({"levels": [0, 1, 64]}, ValueError, "levels: expected 0..63, got 64"),
+        ({"levels": [0, -1, 0]}, ValueError, "levels: expected 0..63, got -1"),
         ({"levels": [0.0, 1.0, 2.0]}, TypeError, "levels: expected"),
         ({"ef_construction": [1, 2, 3, 4]}, ValueError, "ef_construction: expected 3 values, got 4"),
-        ({"ef_construction": [1, 0, 3]}, ValueError, "ef_construction: expected 1 to 1000000, got 0"),
+        ({"ef_construction": [1, 0, 3]}, ValueError, "ef_construction: expected 1..1000000, got 0"),
         ({"links": [[1, 2, 3]]}, ValueError, "links: expected"),
-        ({"links": [1, 2, 11]}, ValueError, "links: expected 1 to 10, got 11"),
+        ({"links": [1, 2, 11]}, ValueError, "links: expected 1..10, got 11"),
     ],
 )
 def test_bad_options_by_row_are_errors_and_change_nothing(per_row, error, message):
@@ -101,9 +101,11 @@ def test_whole_levels_take_no_beams_or_links_by_row():
     ("efs", "error", "message"),
     [
         ([10, 20], ValueError, "ef_search: expected one, or one per query, 3, got 2"),
-        ([10, 0, 20], ValueError, "ef_search: expected 1 to 1000000, got 0"),
-        ([10, 20, 1_000_001], ValueError, "ef_search: expected 1 to 1000000, got 1000001"),
+        ([10, 0, 20], ValueError, "ef_search: expected 1..1000000, got 0"),
+        ([10, 20, 1_000_001], ValueError, "ef_search: expected 1..1000000, got 1000001"),
         ([1.5, 2.5, 3.5], TypeError, "ef_search: expected"),
+        (0, ValueError, "ef_search: expected 1..1000000, got 0"),
+        (2.5, TypeError, "ef_search: expected an integer, got float"),
     ],
 )
 def test_bad_beams_by_query_are_errors(efs, error, message):

@@ -201,6 +201,9 @@ struct HnswValidation {
 /// is being added is there for them when the call ends, what is removed is gone when it begins. They wait for
 /// slices of it only: links of a batch, and the moving of rows in compact(). A search of more than 1,024
 /// queries (exact: 32) takes turns with it. All other calls wait for its end.
+///
+/// An index whose vectors are in a mapped file or the caller's takes no changes: add, remove, update, compact
+/// and refine throw std::invalid_argument.
 class WHIMBREL_API HnswIndex {
  public:
   /// An empty index. @throws std::invalid_argument if dim = 0 or a parameter is out of range

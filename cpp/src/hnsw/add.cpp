@@ -49,8 +49,9 @@ void check_by_row(const char* name, std::span<const T> values, std::size_t n, st
 }
 
 /// Room for rows [first, n): vectors stored, levels drawn unless they are given, lists empty.
-void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::span<const std::uint8_t> levels,
-                 bool copy, std::size_t threads, SliceMutex& state, std::uint64_t& version) {
+void append_rows(Graph& graph, std::size_t first, VectorsView vectors, bool copy,
+                 std::span<const std::uint8_t> levels, std::size_t threads, SliceMutex& state,
+                 std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
   state.change([&] {
     version = next_version();
@@ -192,7 +193,7 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
       std::swap(graph.live, live);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
-    append_rows(graph, first, vectors, options.levels, options.copy, threads, state, version);
+    append_rows(graph, first, vectors, options.copy, options.levels, threads, state, version);
     LearnedCodes learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
       bulk_link(graph, vectors.as<float>(), options.order, threads, *link, state, meter);

@@ -56,11 +56,11 @@ class Refinement {
                        [&](std::uint32_t) { meter_.update(graph_.size()); });
       meter_.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
+      // Into the rows that were there: they stay on the account that they are on.
       state_.change([&] {
-        // Into the rows that were there before, which are on their own account.
         if (exchanged_) std::swap(graph_.links0, links0_);
-        copy_rows(old_links0_, graph_.links0);
-        copy_rows(old_upper_links_, graph_.upper_links);
+        restore(old_links0_, graph_.links0);
+        restore(old_upper_links_, graph_.upper_links);
       });
       throw;
     }
@@ -80,15 +80,14 @@ class Refinement {
   static BlockRows<std::uint32_t> copy(const BlockRows<std::uint32_t>& rows) {
     BlockRows<std::uint32_t> out(rows.stride());
     out.resize(rows.size());
-    rows.for_each_run([&, at = std::size_t{0}](const std::uint32_t* run, std::size_t n) mutable {
-      std::copy_n(run, n * rows.stride(), out.row(at));
-      at += n;
-    });
+    restore(rows, out);
     return out;
   }
-
-  static void copy_rows(const BlockRows<std::uint32_t>& from, BlockRows<std::uint32_t>& to) {
-    for (std::size_t i = 0; i < from.size(); ++i) std::copy_n(from.row(i), from.stride(), to.row(i));
+  static void restore(const BlockRows<std::uint32_t>& from, BlockRows<std::uint32_t>& to) noexcept {
+    from.for_each_run([&, at = std::size_t{0}](const std::uint32_t* run, std::size_t n) mutable {
+      std::copy_n(run, n * from.stride(), to.row(at));
+      at += n;
+    });
   }
 
   void link_level(std::size_t l, bool keep) {
@@ -265,7 +264,7 @@ class Refinement {
   ProgressMeter& meter_;
   BlockRows<std::uint32_t> links0_, upper_links_;  // being chosen; of the shape of the graph's
   BlockRows<std::uint32_t> old_links0_, old_upper_links_;
-  bool exchanged_ = false;  // links0_ has the rows of the graph
+  bool exchanged_ = false;  // links0_ with the graph's
   std::size_t done_ = 0;
   CountedVector<std::uint32_t> members_;  // nodes at work
   CountedVector<std::size_t> begin_;      // of the sources of each target
@@ -278,7 +277,7 @@ class Refinement {
 void refine(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter& meter) {
   // What insertion measures.
   PairCodes codes;
-  if (graph.params.batch_growth > 1) codes = encode_pairs(graph, threads);
+  if (graph.params.batch_growth > 1 && !graph.measured_once()) codes = encode_pairs(graph, threads);
   const auto run = [&](const auto& points) { Refinement(graph, points, threads, state, meter).run(); };
   if (!codes.empty())
     run(codes.points(graph.params.metric));
