@@ -17,8 +17,8 @@ enum class Codec : std::uint32_t {
 enum class Rerank : std::uint32_t {
   kF32 = 0,
   kF16 = 1,  ///< rounded to float16, in half the bytes: distances are those of the rounded vectors
-  /// Not at all, once there are codes: of kSq8 or kAuto, which are then never learned again, and distances are
-  /// those of what the codes stand for. Vectors stay as kF32 where codes cannot be learned (yet).
+  /// Not at all, once there are codes: of kSq8 or kAuto, which are then never learned again, and distances
+  /// are those of what the codes stand for. Vectors stay as kF32 where codes cannot be learned (yet).
   kNone = 2,
 };
 
