@@ -57,7 +57,7 @@ class HnswExplore(HnswSearch):
         """
         points, _ = as_queries("queries", queries, self._dtype, self.dim)
         filters = as_filters(filter, len(points))
-        ef, _ = self._beam(ef_search, None, 1)
+        ef = self._beam(ef_search, None, 1)
         return RangeResult(
             *self._core.range_search(points, float(radius), ef, filters, bool(exact), as_threads(threads))
         )
@@ -99,8 +99,7 @@ class HnswExplore(HnswSearch):
             If the callback returned False.
         """
         k = as_int("k", k, 1, MAX_K)
-        ef, _ = self._beam(ef_search, recall, k)
-        filters, threads = as_filters(filter, 1), as_threads(threads)
+        ef, filters, threads = self._beam(ef_search, recall, k), as_filters(filter, 1), as_threads(threads)
         with reporter(progress, "points") as callback:
             return KnnGraph(*self._core.knn_graph(k, ef, filters, bool(exact), threads, callback))
 
