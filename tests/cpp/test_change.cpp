@@ -100,7 +100,7 @@ TEST_CASE("ids given back after a failure are as before") {
   CHECK(ids.size() == 4);
 }
 
-TEST_CASE("searches go on beside threads that add, remove, replace and compact") {
+TEST_CASE("searches go on beside threads that add, remove, replace, refine and compact") {
   for (const Codec codec : {Codec::kF32, Codec::kSq8}) {
     constexpr std::size_t kFixed = 1100, kRounds = 12, kBatch = 40;
     const auto fixed = random_rows(kFixed, 1);
@@ -121,6 +121,7 @@ TEST_CASE("searches go on beside threads that add, remove, replace and compact")
         const auto others = random_rows(kBatch / 2, 7000 + 100 * writer + round);
         index.update({ids.data(), kBatch / 2}, view(others));
         index.set_ef_search(static_cast<std::uint32_t>(20 + round));
+        if (round % 4 == 1) index.refine({.threads = 2});
         if (round % 4 == 3) index.compact();
         index.remove(ids);
       }
