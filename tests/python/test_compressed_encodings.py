@@ -111,7 +111,7 @@ def test_damaged_files_are_refused(tmp_path, mmap):
             wb.MultiVectorIndex.load(tmp_path / "b", encoder(), mmap=mmap)
     # Its graph alone is no index: the last section is a file of its own, of which the vectors are missing.
     graph = good[good.rindex(b"WHIMBREL") :]
-    with pytest.raises(wb.FormatError, match="file: expected an index that has its vectors"):
+    with pytest.raises(wb.FormatError, match="file: expected an index with its vectors"):
         wb.HnswIndex.loads(graph)
 
 
