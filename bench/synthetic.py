@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,10 @@ def mix() -> DataSet:
     return _split("mix", points, labels, 1_000, "40 clusters of latent dimension 2 to 64, one radius")
 
 
-def mixture_500k() -> DataSet:
+def _mixture(name: str, n: int) -> DataSet:
     """A thousand clusters of latent dimension 24 around centers in one more subspace, plus noise."""
     rng = np.random.default_rng(11)
-    n, n_queries, dim, latent, clusters = 500_000, 2_000, 128, 24, 1_000
+    n_queries, dim, latent, clusters = 2_000, 128, 24, 1_000
     labels = rng.choice(clusters, n + n_queries, p=rng.dirichlet(np.full(clusters, 2.0)))
     centers = (0.8 * rng.standard_normal((clusters, latent)) @ _basis(rng, latent, dim)).astype(np.float32)
     lengths = np.linspace(1, 0.5, latent, dtype=np.float32)  # of the axes of a cluster
@@ -84,7 +85,7 @@ def mixture_500k() -> DataSet:
         rows = np.flatnonzero(labels == cluster)
         latents = rng.standard_normal((len(rows), latent), dtype=np.float32) * lengths
         points[rows] += centers[cluster] + latents @ basis
-    return _split("mixture-500k", points, labels, n_queries, "1000 Gaussian clusters of latent dimension 24")
+    return _split(name, points, labels, n_queries, "1000 Gaussian clusters of latent dimension 24")
 
 
 def cube16() -> DataSet:
@@ -120,5 +121,6 @@ GENERATED: dict[str, Callable[[], DataSet]] = {
     "cube16": cube16,
     "clustered-order": clustered_order,
     "near-duplicates": near_duplicates,
-    "mixture-500k": mixture_500k,
+    "mixture-500k": partial(_mixture, "mixture-500k", 500_000),
+    "mixture-2m": partial(_mixture, "mixture-2m", 2_000_000),
 }
