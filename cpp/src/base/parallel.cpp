@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -86,8 +87,9 @@ class Job {
 
   void stop() { stop_.store(true, std::memory_order_relaxed); }
   std::size_t done() const { return done_.load(std::memory_order_relaxed); }
-  /// Of the lowest item that failed, once all workers left.
-  const std::exception_ptr& error() const { return error_; }
+  /// Of the lowest item that failed, once all workers left. It goes to the caller: a task that runs late
+  /// frees the job, and would free what the caller may still read, as far as a race detector can see.
+  std::exception_ptr take_error() { return std::exchange(error_, nullptr); }
 
  private:
   const std::size_t n_, n_workers_;
@@ -117,7 +119,7 @@ class Driver {
     if (last_call) last_call();
     job_.close([this] { poll(); });
     if (poll_error_) std::rethrow_exception(poll_error_);
-    if (job_.error()) std::rethrow_exception(job_.error());
+    if (std::exception_ptr error = job_.take_error()) std::rethrow_exception(std::move(error));
   }
 
  private:
