@@ -227,7 +227,7 @@ class HnswIndex:
     # To an empty index, which reads the vectors where they are and keeps them alive.
     def add_over(
         self,
-        vectors: _Vectors,
+        vectors: _Float32,
         ids: _Int64 | None,
         order: _Int64 | None,
         per_row: PerRow,

@@ -10,6 +10,7 @@
 #include "hnsw/points.hpp"
 #include "random_values.hpp"
 #include "whimbrel/byte_io.hpp"
+#include "whimbrel/errors.hpp"
 #include "whimbrel/hnsw.hpp"
 #include "whimbrel/hooks.hpp"
 
@@ -128,4 +129,36 @@ TEST_CASE("what bytes cannot be had with is refused, and their memory is counted
   CHECK(memory.used() == index.memory_usage());
   index.add({rows.data() + (kRows - 1) * kDim, 1, kDim});
   CHECK(memory.used() == index.memory_usage());
+}
+
+TEST_CASE("terms of bytes stay on their account when an addition fails, and go with their rows") {
+  const auto data = random_bytes<std::uint8_t>(kRows * kDim, 5);
+  HnswIndex index(kDim, byte_params(VectorType::kUint8));
+  MemoryLimit account(std::size_t{1} << 30);
+  Hooks hooks;
+  hooks.memory = &account;
+  {
+    const UseHooks scope(hooks);
+    index.add(MatrixView<const std::uint8_t>(data.data(), kRows, kDim));
+  }
+  const std::size_t before = account.used();
+  MemoryLimit other(std::size_t{1} << 30);
+  Hooks cancelling;
+  cancelling.memory = &other;
+  {
+    const UseHooks scope(cancelling);
+    AddOptions options;
+    options.progress = [](std::size_t, std::size_t) { throw Cancelled(); };
+    CHECK_THROWS_AS(index.add(MatrixView<const std::uint8_t>(data.data(), kRows, kDim), options), Cancelled);
+  }
+  CHECK(other.used() == 0);
+  CHECK(account.used() == before);
+  CHECK(index.size() == kRows);
+
+  const UseHooks scope(hooks);
+  const auto ids = index.ids();
+  index.remove(std::span(ids).first(kRows - 1));
+  index.compact();
+  CHECK(account.used() == index.memory_usage());
+  CHECK(index.memory_usage() < before / 10);
 }

@@ -177,6 +177,54 @@ TEST_CASE("the caller's rows may become anything") {
   }
 }
 
+TEST_CASE("a row that became NaN is not in the way of a search, wherever it leads") {
+  Rows rows(24, 24, Metric::kCosine);
+  const auto index = HnswIndex::build(rows.view, params(Metric::kCosine), {.copy = false});
+  for (std::size_t bad = 0; bad < kRows; ++bad) {  // the entry point and those of the upper levels among them
+    float* row = rows.stored.data() + bad * 24;
+    const std::vector<float> good(row, row + 24);
+    std::fill(row, row + 24, std::numeric_limits<float>::quiet_NaN());
+    const auto other = static_cast<std::int64_t>(bad == 0);
+    std::int64_t id = -1;
+    float distance = 0;
+    index.search({rows.view.row(static_cast<std::size_t>(other)), 1, 24}, {.k = 1, .ef_search = 50}, &id,
+                 &distance);
+    CHECK(id == other);
+    std::copy(good.begin(), good.end(), row);
+  }
+}
+
+TEST_CASE("an index over no rows may still get some") {
+  HnswIndex index(24, params(Metric::kL2));
+  index.add(MatrixView<const float>(nullptr, 0, 24), {.copy = false});
+  const Rows rows(24, 24, Metric::kL2);
+  index.add(rows.view);
+  CHECK(index.size() == kRows);
+}
+
+TEST_CASE("hnswlib gets no rows that are not finite any more, and no codes") {
+  Rows rows(24, 24, Metric::kL2);
+  const auto index = HnswIndex::build(rows.view, params(Metric::kL2), {.copy = false});
+  rows.stored[5 * 24 + 3] = std::numeric_limits<float>::infinity();
+  const ByteSink ignore = [](const void*, std::size_t) {};
+  CHECK_THROWS_AS(index.to_hnswlib(ignore), std::invalid_argument);
+  HnswParams codes = params(Metric::kL2, Codec::kSq8);
+  codes.rerank = Rerank::kNone;
+  const std::vector<float> data = values(1100 * 20, 3);
+  const auto coded = HnswIndex::build({data.data(), 1100, 20}, codes);
+  CHECK_THROWS_AS(coded.to_hnswlib(ignore), std::invalid_argument);
+}
+
+TEST_CASE("no search is for more than an index may hold") {
+  const Rows rows(24, 24, Metric::kL2);
+  auto index = HnswIndex::build(rows.view, params(Metric::kL2));
+  for (const std::size_t k : {std::size_t{0}, std::size_t{1} << 31, ~std::size_t{0}}) {
+    CHECK_THROWS_AS(index.search(rows.view, {.k = k}, nullptr, nullptr), std::invalid_argument);
+    CHECK_THROWS_AS(index.knn_graph({.k = k}), std::invalid_argument);
+    CHECK_THROWS_AS(index.tune({.k = k}), std::invalid_argument);
+  }
+}
+
 TEST_CASE("a file without vectors gets them from the caller") {
   for (const Metric metric : {Metric::kL2, Metric::kCosine}) {
     const Rows rows(130, 133, metric);

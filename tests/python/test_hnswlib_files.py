@@ -181,7 +181,7 @@ def wrong(change):
         (lambda made: made[2].lists[1].__setitem__(0, 3), "links to existing nodes"),
         (lambda made: made[0].vector.__setitem__(1, math.inf), "finite vectors"),
         (lambda made: setattr(made[0], "label", 2**63), "labels below"),
-        (lambda made: setattr(made[0], "label", 125), "each label once, got 125 twice"),
+        (lambda made: setattr(made[0], "label", 125), "ids: expected each once, got 125 twice"),
         (lambda made: file_of(made)[:-1], "truncated"),
         (lambda made: file_of(made) + b"\0", "the end of the file"),
         (lambda made: b"\0" * 7, "truncated"),

@@ -206,7 +206,13 @@ wb_status wb_hnsw_view(const void* bytes, size_t size, int verify, wb_hnsw** ind
 }
 
 wb_status wb_hnsw_save_links(const wb_hnsw* index, const char* path) {
-  return guarded([&] { required("index", index).index.save(&required("path", path), {.vectors = false}); });
+  return guarded([&] {
+    const whimbrel::HnswIndex& saved = required("index", index).index;
+    if (saved.params().metric == whimbrel::Metric::kUser)
+      throw std::invalid_argument(
+          "index: expected a wb_metric, got a distance, which wb_hnsw_load_over lacks");
+    saved.save(&required("path", path), {.vectors = false});
+  });
 }
 
 wb_status wb_hnsw_load_over(const char* path, wb_matrix vectors, int verify, wb_hnsw** index) {

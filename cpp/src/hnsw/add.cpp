@@ -78,13 +78,13 @@ void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::span
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);
   constexpr std::size_t kRows = 256;
   parallel_for((vectors.rows + kRows - 1) / kRows, threads, [&](std::size_t item, std::size_t) {
-    std::vector<float> scratch(graph.padded_dim());
+    RowWriter writer(graph);
     for (std::size_t i = item * kRows; i < std::min(vectors.rows, (item + 1) * kRows); ++i) {
       const auto node = static_cast<std::uint32_t>(first + i);
       if (graph.in_bytes())
         put_byte_row(graph, node, vectors, i);
       else if (copy)
-        put_row(graph, node, vectors.as<float>().row(i), scratch.data());
+        writer.put(node, vectors.as<float>().row(i));
       std::fill_n(graph.links0.row(first + i), graph.links0.stride(), kNoNode);
     }
   });
@@ -134,6 +134,7 @@ void HnswIndex::Impl::add(VectorsView vectors, const AddOptions& options, const 
     throw std::invalid_argument("ef_construction, links: expected none by row for a build of whole levels");
   const auto lock = mutex.write();
   check_changeable();
+  if (vectors.rows == 0) return;
   if (!options.copy && graph.size() > 0)
     throw std::invalid_argument("copy: expected an empty index to be built over vectors, got one of " +
                                 std::to_string(graph.size()) + " rows");
@@ -145,9 +146,8 @@ void HnswIndex::Impl::check_vectors(const char* name, VectorsView vectors, std::
   if (vectors.type != graph.params.vector_type)
     throw std::invalid_argument(std::string(name) + ": expected " + type_name(graph.params.vector_type) +
                                 ", which the index holds, got " + type_name(vectors.type));
-  const MatrixView<const float> rows = vectors.as<float>();
-  check_cols(name, rows, graph.dim);
-  if (vectors.type == VectorType::kFloat32) check_finite(name, rows, threads);
+  check_cols(name, {nullptr, vectors.rows, vectors.cols}, graph.dim);
+  if (vectors.type == VectorType::kFloat32) check_finite(name, vectors.as<float>(), threads);
 }
 
 void HnswIndex::Impl::check_rows(VectorsView vectors, const AddOptions& options) const {
@@ -169,14 +169,8 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
   if (vectors.rows > kMaxNodes - first)
     throw std::length_error("vectors: expected at most 2^31 - 2 in one index, got " + std::to_string(first) +
                             " + " + std::to_string(vectors.rows));
-  if (graph.n_hidden > 0 && (worth_repairing(graph, vectors.rows) || among_removed(graph, vectors))) {
-    ProgressMeter meter(
-        [&](std::size_t, std::size_t) {
-          if (options.progress) options.progress(0, vectors.rows);
-        },
-        0);
-    repair(graph, threads, state, meter);
-  }
+  if (graph.n_hidden > 0 && (worth_repairing(graph, vectors.rows) || among_removed(graph, vectors)))
+    repair_before(vectors.rows, threads, options.progress);
   const std::size_t n_hidden = graph.n_hidden;
   const bool stored = ids.stored();
   RowSet staying;
@@ -185,11 +179,19 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
     for (const std::uint32_t row : replaced) staying.erase(row);
   }
   const bool any_leaving = staying.count() > 0 && staying.count() < first;
-  RowSet live = graph.live.grown(first + vectors.rows);  // afterwards what there was, for a failure
+  // Afterwards what there was, for a failure.
+  RowSet live = graph.live.grown(first + vectors.rows);
+  const bool terms_move = graph.rows_are_codes() && graph.code_terms.capacity() < first + vectors.rows;
+  CountedVector<kernels::CodeTerms> terms;
+  if (terms_move) {
+    terms.reserve(std::max(2 * first, first + vectors.rows));
+    terms.assign(graph.code_terms.begin(), graph.code_terms.end());
+  }
   try {
     ProgressMeter meter(options.progress, vectors.rows);
     state.change([&] {
       std::swap(graph.live, live);
+      if (terms_move) std::swap(graph.code_terms, terms);
       ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
     });
     append_rows(graph, first, vectors, options.levels, options.copy, threads, state, version);
@@ -221,6 +223,7 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
     state.change([&] {
       std::swap(graph.live, live);
       drop_rows(graph, first, first_upper, n_hidden);
+      if (terms_move) std::swap(graph.code_terms, terms);
       ids.give_back(stored);
     });
     throw;

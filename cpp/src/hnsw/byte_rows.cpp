@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "hnsw/pair_terms.hpp"
+
 namespace whimbrel {
 namespace {
 
@@ -19,10 +21,7 @@ void store(const Graph& graph, VectorsView vectors, std::size_t i, std::uint8_t*
 
 void hold(const Graph& graph, const std::uint8_t* stored, const kernels::CodeTerms& terms,
           SearchScratch& scratch) {
-  std::int8_t* values = scratch.byte_values.data();
-  for (std::size_t j = 0, n = graph.dim; j < n; ++j)
-    values[j] = static_cast<std::int8_t>(stored[j] ^ 0x80u);  // less 128
-  scratch.point = {values, graph.codes.stride(), terms.point};
+  scratch.point = pair_point(stored, graph.dim, scratch.byte_values.data(), graph.codes.stride(), terms);
 }
 
 }  // namespace
@@ -35,7 +34,8 @@ void put_byte_row(Graph& graph, std::uint32_t node, VectorsView vectors, std::si
 void get_byte_row(const Graph& graph, std::uint32_t node, void* out) {
   const std::uint8_t* row = graph.codes.row(node);
   auto* bytes = static_cast<std::uint8_t*>(out);
-  for (std::size_t j = 0; j < graph.dim; ++j) bytes[j] = row[j] ^ flip(graph);
+  const std::uint8_t mask = flip(graph);
+  for (std::size_t j = 0, n = graph.dim; j < n; ++j) bytes[j] = row[j] ^ mask;
 }
 
 // With stored bytes less 128 as e and f, |e - f|^2 = |e|^2 + |f|^2 - 2 e.f, for either type. The product of

@@ -31,6 +31,15 @@ void HnswIndex::Impl::check_changeable() const {
         "index: expected one that has its vectors, got one over the caller's, which is read-only");
 }
 
+void HnswIndex::Impl::repair_before(std::size_t n, std::size_t threads, const ProgressFn& progress) {
+  ProgressMeter meter(
+      [&](std::size_t, std::size_t) {
+        if (progress) progress(0, n);
+      },
+      0);
+  repair(graph, threads, state, meter);
+}
+
 void HnswIndex::Impl::drop_gone() {
   const RowSet kept = graph.live;
   state.change([&] {
@@ -111,14 +120,7 @@ void HnswIndex::refine(const ChangeOptions& options) {
   Graph& graph = impl_->graph;
   if (graph.live.count() == 0) return;
   const std::size_t threads = resolve_threads(options.threads);
-  if (graph.n_hidden > 0) {
-    ProgressMeter meter(
-        [&](std::size_t, std::size_t) {
-          if (options.progress) options.progress(0, graph.size());
-        },
-        0);
-    repair(graph, threads, impl_->state, meter);
-  }
+  if (graph.n_hidden > 0) impl_->repair_before(graph.size(), threads, options.progress);
   ProgressMeter meter(options.progress, graph.size());
   whimbrel::refine(graph, threads, impl_->state, meter);
 }

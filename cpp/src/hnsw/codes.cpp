@@ -1,12 +1,11 @@
 #include "hnsw/codes.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 #include <vector>
 
 #include "base/parallel.hpp"
-#include "hnsw/points.hpp"
+#include "hnsw/pair_terms.hpp"
 #include "hnsw/rows.hpp"
 
 namespace whimbrel {
@@ -48,59 +47,25 @@ void encode_rows(const Graph& graph, const ScalarQuantizer& quantizer, std::size
   });
 }
 
-/// Terms of one code; `origin` is null but for inner products.
-kernels::CodeTerms terms_of(const std::uint8_t* code, std::size_t code_dim, const double* origin) {
-  std::int32_t sum = 0, squares = 0;
-  double product = 0;
-  for (std::size_t c = 0; c < code_dim; ++c) {
-    const std::int32_t e = code[c] - 128;
-    sum += e;
-    squares += e * e;
-    if (origin != nullptr) product += origin[c] * e;
-  }
-  return origin == nullptr ? pair_terms(squares, sum, true)
-                           : pair_terms(-static_cast<std::int32_t>(product), sum, false);
-}
-
-/// Empty but for inner products.
-std::vector<double> product_origin(const ScalarQuantizer& quantizer, Metric metric) {
-  return metric == Metric::kIp ? quantizer.origin() : std::vector<double>();
-}
-
 }  // namespace
-
-void encode_row(Graph& graph, std::uint32_t node, const float* stored) {
-  ScalarQuantizer::Scratch scratch(graph.quantizer);
-  graph.quantizer.encode(stored, scratch, graph.codes.row(node));
-  const auto origin = product_origin(graph.quantizer, graph.params.metric);
-  graph.code_terms[node] =
-      terms_of(graph.codes.row(node), graph.quantizer.code_dim, origin.empty() ? nullptr : origin.data());
-}
 
 void hold_code_query(const Graph& graph, SearchScratch& scratch) {
   if (!scratch.codes) scratch.codes.emplace(graph.quantizer);
   std::uint8_t* code = scratch.byte_row.data();
   graph.quantizer.encode(scratch.query.data(), *scratch.codes, code);
-  const auto origin = product_origin(graph.quantizer, graph.params.metric);
-  std::int8_t* values = scratch.byte_values.data();
-  for (std::size_t c = 0, n = graph.quantizer.code_dim; c < n; ++c)
-    values[c] = static_cast<std::int8_t>(code[c] ^ 0x80u);  // less 128
-  const auto terms = terms_of(code, graph.quantizer.code_dim, origin.empty() ? nullptr : origin.data());
-  scratch.point = {values, graph.codes.stride(), terms.point};
+  const PairTerms terms(graph.quantizer, graph.params.metric);
+  scratch.point = pair_point(code, graph.quantizer.code_dim, scratch.byte_values.data(), graph.codes.stride(),
+                             terms(code));
 }
 
 CountedVector<kernels::CodeTerms> code_terms(const ScalarQuantizer& quantizer, Metric metric,
                                              const BlockRows<std::uint8_t>& codes) {
-  constexpr double kMaxTerm = 1 << 28;
-  const auto origin = product_origin(quantizer, metric);
-  double largest = 0;
-  for (const double o : origin) largest += 128 * std::abs(o);
-  CountedVector<kernels::CodeTerms> terms;
-  if (!(largest < kMaxTerm) || codes.stride() > kernels::kMaxPairBytes) return terms;
-  terms.resize(codes.size());
-  for (std::size_t i = 0; i < codes.size(); ++i)
-    terms[i] = terms_of(codes.row(i), quantizer.code_dim, origin.empty() ? nullptr : origin.data());
-  return terms;
+  CountedVector<kernels::CodeTerms> out;
+  const PairTerms terms(quantizer, metric);
+  if (!terms.fit()) return out;
+  out.resize(codes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i) out[i] = terms(codes.row(i));
+  return out;
 }
 
 LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& state) {

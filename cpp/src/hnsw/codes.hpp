@@ -23,8 +23,6 @@ LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& stat
 /// True if searches run on other codes from now on. With Rerank::kNone the vectors go.
 bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept;
 
-/// With only codes: the row of a node, in the form of store_row, becomes its code.
-void encode_row(Graph& graph, std::uint32_t node, const float* stored);
 /// The scratch's query, in the form of store_row, becomes a code too.
 void hold_code_query(const Graph& graph, SearchScratch& scratch);
 /// Terms of distances between codes, for all rows. Empty if they might overflow.

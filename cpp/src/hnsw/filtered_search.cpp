@@ -48,9 +48,7 @@ void FilteredSearch<P>::run_without(typename P::Query query, std::size_t ef, std
     if (start == node) start = graph_.links(node, 0)[0];
     scratch_.pool.reset(1);
     if (start == kNoNode) return;
-    float distance = 0;
-    points_.distances(query, &start, 1, &distance);
-    from = Candidate(distance, start);
+    from = search.candidate(query, start);
   }
   walk(query, from, ef, node);
 }

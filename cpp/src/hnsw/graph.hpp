@@ -64,13 +64,16 @@ struct Graph {
   /// Vectors of bytes, which are in `codes` (byte_rows.hpp).
   bool in_bytes() const noexcept { return params.vector_type != VectorType::kFloat32; }
 
+  /// Where there is a row of codes and their terms in place of a vector.
+  bool rows_are_codes() const noexcept { return in_bytes() || only_codes(); }
+
   /// Removed. For the writer.
   bool gone(std::uint32_t node) const noexcept { return node < n_linked && !live.contains(node); }
 
   std::size_t dim;
   HnswParams params;
   BlockRows<float> vectors;         // as stored (rows.hpp): zero-padded to whole cache lines
-  bool callers_rows = false;        // vectors are the caller's: nothing is known of what is behind a row
+  bool callers_rows = false;        // vectors are the caller's, who may have anything behind a row
   BlockRows<kernels::Half> halves;  // instead of them, with Rerank::kF16
   std::vector<std::uint32_t>
       dim_order;                    // coordinate j of a stored row is dim_order[j] of the caller's; empty: j

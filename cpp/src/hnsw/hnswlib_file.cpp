@@ -52,6 +52,8 @@ void expect(const char* what, std::uint64_t got, std::uint64_t wanted) {
     refuse(std::string(what) + " " + std::to_string(wanted) + ", got " + std::to_string(got));
 }
 
+constexpr std::uint64_t kMaxLabel = std::numeric_limits<std::int64_t>::max();
+
 class Import {
  public:
   Import(const ByteSource& source, std::size_t dim, Metric metric) : source_(source) {
@@ -202,22 +204,18 @@ class Import {
   }
 
   void take_labels() {
-    std::vector<std::int64_t> sorted(labels_.begin(), labels_.end());
-    std::sort(sorted.begin(), sorted.end());
-    if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end())
-      refuse("each label once, got " + std::to_string(*twice) + " twice");
     bool row_numbers = removed_ == 0;
     for (std::size_t i = 0; i < labels_.size(); ++i) {
       if (is_removed_[i]) labels_[i] = -1;
       row_numbers = row_numbers && labels_[i] == static_cast<std::int64_t>(i);
     }
-    if (row_numbers)
-      impl_->ids.append(labels_.size(), {});
-    else
+    if (row_numbers) return impl_->ids.append(labels_.size(), {});
+    try {
       impl_->ids.restore(labels_, false, 0);
+    } catch (const std::invalid_argument& e) {
+      throw FormatError(std::string("file: ") + e.what());
+    }
   }
-
-  static constexpr std::uint64_t kMaxLabel = std::numeric_limits<std::int64_t>::max();
 
   const ByteSource& source_;
   Header header_{};
@@ -250,7 +248,7 @@ HnswIndex HnswIndex::from_hnswlib(const std::string& path, std::size_t dim, Metr
 void HnswIndex::to_hnswlib(const ByteSink& sink) const {
   const auto lock = impl_->mutex.read();
   const Graph& g = impl_->graph;
-  if (g.measured_once())
+  if (g.measured_once() || g.only_codes())
     throw std::invalid_argument("index: expected float32 or float16 vectors by l2, ip or cosine for hnswlib");
   if (impl_->file) impl_->file->verify();
   const Layout layout(g.dim, g.params.M);
@@ -273,6 +271,9 @@ void HnswIndex::to_hnswlib(const ByteSink& sink) const {
   g.live.for_each([&](std::uint32_t row) {
     unused = std::max(unused, static_cast<std::uint64_t>(impl_->ids.id(row)) + 1);
   });
+  if (unused + (g.size() - g.live.count()) > kMaxLabel + 1)
+    throw std::invalid_argument("ids: expected room for labels of removed points behind the largest, got " +
+                                std::to_string(unused - 1));
   std::vector<char> element(layout.element_size);
   std::vector<float> scratch(g.padded_dim());
   for (std::uint32_t row = 0; row < g.size(); ++row) {
@@ -281,8 +282,9 @@ void HnswIndex::to_hnswlib(const ByteSink& sink) const {
     std::fill(element.begin(), element.end(), '\0');
     put_list(g.links(row, 0), g.degree(row, 0), removed ? kRemoved : 0, element.data());
     const std::uint64_t label = removed ? unused++ : static_cast<std::uint64_t>(impl_->ids.id(row));
-    std::memcpy(element.data() + layout.vector_offset, caller_row(g, row, scratch.data()),
-                g.dim * sizeof(float));
+    const float* vector = caller_row(g, row, scratch.data());
+    check_still_finite(vector, g.dim, row);
+    std::memcpy(element.data() + layout.vector_offset, vector, g.dim * sizeof(float));
     std::memcpy(element.data() + layout.label_offset, &label, sizeof label);
     sink(element.data(), element.size());
   }

@@ -37,9 +37,9 @@ struct HnswIndex::Impl {
   /// A graph whose vectors were dropped has codes elsewhere, and only their owner may search it.
   void drop_vectors() { graph.vectors.resize(0); }
   bool has_vectors() const {
-    return (graph.in_bytes() || graph.only_codes() ? graph.codes.size()
-            : graph.in_halves()                    ? graph.halves.size()
-                                                   : graph.vectors.size()) == graph.size();
+    return (graph.rows_are_codes() ? graph.codes.size()
+            : graph.in_halves()    ? graph.halves.size()
+                                   : graph.vectors.size()) == graph.size();
   }
   /// `file`: null, or that of the source, where rows stay.
   static HnswIndex load(const ByteSource& source, bool with_vectors, const LoadOptions& options = {},
@@ -57,6 +57,9 @@ struct HnswIndex::Impl {
   /// For the writer, with everything checked. `replaced`: empty, or the rows whose ids the new ones take.
   void insert(VectorsView vectors, const AddOptions& options, const LevelLinker* link,
               std::span<const std::uint32_t> replaced);
+  /// For the writer: take removed rows out of the lists, before a change of which nothing is done yet.
+  /// @param n  what the change reports its progress in
+  void repair_before(std::size_t n, std::size_t threads, const ProgressFn& progress);
   /// For the writer: take back the rows that are not live, which no list leads to.
   void drop_gone();
   /// @throws std::out_of_range for an unknown id
@@ -120,6 +123,8 @@ struct HnswIndex::Impl {
 /// @throws std::invalid_argument wrong columns, non-finite values, or a wrong number of filters
 void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
                    std::size_t threads);
+/// @throws std::invalid_argument
+void check_k(std::size_t k);
 /// @throws std::invalid_argument
 void check_params(std::size_t dim, const HnswParams& params);
 

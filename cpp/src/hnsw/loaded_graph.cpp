@@ -14,7 +14,7 @@ namespace {
 
 [[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
 
-/// A list is distinct nodes of the level, then kNoNode up to the end.
+/// A list is other nodes of the level, then kNoNode up to the end.
 void check_list(const Graph& graph, std::uint32_t node, std::size_t l) {
   const std::uint32_t* row = graph.links(node, l);
   const std::size_t degree = graph.degree(node, l);

@@ -6,8 +6,8 @@
 
 namespace whimbrel {
 
-/// Lists lead to distinct other nodes of their level, and the entry point is on the top level: a search stays
-/// in memory.
+/// Lists lead to other nodes of their level, and the entry point is on the top level: a search stays in
+/// memory.
 void check_graph(const Graph& graph);
 /// Finite vectors with zeros behind them, as far as there are any.
 void check_stored(const Graph& graph);

@@ -28,6 +28,8 @@ class MappedFile {
     return {reinterpret_cast<const T*>(pass(reader, tag, n * stride * sizeof(T))), n, stride};
   }
 
+  /// What was taken last will be read from its beginning to its end.
+  void fetch_taken() const noexcept { map_->fetch(taken_.back().offset, taken_.back().length); }
   /// Read what was taken. @throws FormatError if it is not what was saved
   void verify() const;
   void drop_pages() const noexcept { map_->drop_pages(); }

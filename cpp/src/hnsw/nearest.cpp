@@ -36,6 +36,11 @@ void check_efs(std::span<const std::uint32_t> efs, std::size_t n_queries) {
 
 }  // namespace
 
+void check_k(std::size_t k) {
+  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  if (k > kMaxNodes) throw std::invalid_argument("k: expected at most 2^31 - 2, got " + std::to_string(k));
+}
+
 void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_t n_filters,
                    std::size_t threads) {
   index.check_vectors("queries", queries, threads);
@@ -47,7 +52,7 @@ void check_queries(const HnswIndex::Impl& index, VectorsView queries, std::size_
 void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int64_t* ids, float* distances,
                        SearchCounts* counts) const {
   const std::size_t k = params.k, threads = resolve_threads(params.threads);
-  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  check_k(k);
   check_queries(*impl_, queries, params.filters.size(), threads);
   check_efs(params.efs, queries.rows);
   ProgressMeter meter(params.progress, queries.rows);
@@ -71,7 +76,7 @@ void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int
 
 KnnGraph HnswIndex::knn_graph(const SearchParams& params) const {
   const std::size_t k = params.k, threads = resolve_threads(params.threads);
-  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  check_k(k);
   if (params.filters.size() > 1)
     throw std::invalid_argument("filter: expected one, got " + std::to_string(params.filters.size()));
   // All of one state: changes wait, searches need not.

@@ -6,6 +6,7 @@
 
 #include "base/hooks.hpp"
 #include "base/parallel.hpp"
+#include "hnsw/pair_terms.hpp"
 #include "hnsw/points.hpp"
 #include "hnsw/rows.hpp"
 
@@ -17,8 +18,6 @@ constexpr std::size_t kSample = 512, kMinProjected = 32768;
 /// nearest in the sample. Sentence embeddings and images are near 1e-3. Most of the error is across the
 /// distance that is measured.
 constexpr double kMaxRelativeError = 5e-3;
-/// Terms of inner products beyond it might overflow.
-constexpr double kMaxTerm = 1 << 28;
 
 class Encoding {
  public:
@@ -48,6 +47,7 @@ class Encoding {
     codes.rows = BlockRows<std::uint8_t>(quantizer_.stride());
     codes.rows.resize(graph_.size());
     codes.terms.resize(graph_.size());
+    const PairTerms terms(quantizer_, graph_.params.metric);
     constexpr std::size_t kRows = 1024;
     parallel_for((graph_.size() + kRows - 1) / kRows, threads_, [&](std::size_t item, std::size_t) {
       ScalarQuantizer::Scratch scratch(quantizer_);
@@ -63,43 +63,19 @@ class Encoding {
   }
 
  private:
-  /// What code 128 stands for in coordinate c.
-  float origin(std::size_t c) const {
-    return quantizer_.center[c] + quantizer_.middle[c] + quantizer_.step / 2;
-  }
-
-  /// With codes less 128 as e and f: |e - f|^2 = |e|^2 + |f|^2 - 2 e.f. With o the origin in steps, the
-  /// product of two vectors in square steps is o.o + o.e + o.f + e.f; the part of one code is rounded to a
-  /// whole number.
-  kernels::CodeTerms terms(const std::uint8_t* code) const {
-    std::int32_t sum = 0, squares = 0;
-    for (std::size_t c = 0; c < quantizer_.code_dim; ++c) {
-      const std::int32_t e = code[c] - 128;
-      sum += e;
-      squares += e * e;
-    }
-    if (l2_) return pair_terms(squares, sum, true);
-    double product = 0;
-    for (std::size_t c = 0; c < graph_.dim; ++c) product += static_cast<double>(origin(c)) * (code[c] - 128);
-    return pair_terms(-static_cast<std::int32_t>(product / static_cast<double>(quantizer_.step)), sum, false);
-  }
-
   bool precise_enough() const {
-    double largest = 0;  // product of the origin with a code, in square steps
-    for (std::size_t c = 0; c < graph_.dim; ++c)
-      largest += 128 * std::abs(static_cast<double>(origin(c))) / static_cast<double>(quantizer_.step);
-    if (!l2_ && !(largest < kMaxTerm)) return false;
+    if (!PairTerms(quantizer_, graph_.params.metric).fit()) return false;
     const auto l2 = kernels::active_table().l2.canonical;
     ScalarQuantizer::Scratch scratch(quantizer_);
     std::vector<std::uint8_t> code(quantizer_.stride());
-    std::vector<float> nearest(kSample);
+    std::vector<float> nearest(kSample), decoded(graph_.dim);
     double error = 0;
     for (std::size_t i = 0; i < kSample; ++i) {
       const float* row = sampled(i);
       quantizer_.encode(row, scratch, code.data());
+      quantizer_.decode(code.data(), decoded.data());
       for (std::size_t c = 0; c < graph_.dim; ++c) {
-        const double e = static_cast<double>(row[c]) - static_cast<double>(origin(c)) -
-                         static_cast<double>(quantizer_.step) * (code[c] - 128);
+        const double e = static_cast<double>(row[c]) - static_cast<double>(decoded[c]);
         error += e * e;
       }
       nearest[i] = std::numeric_limits<float>::infinity();

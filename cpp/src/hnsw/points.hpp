@@ -9,6 +9,7 @@
 
 #include "base/memory.hpp"
 #include "hnsw/graph.hpp"
+#include "hnsw/pair_terms.hpp"
 #include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
@@ -127,11 +128,7 @@ struct PairPoints {
   bool l2;
 
   Query query(std::uint32_t node, Scratch& scratch) const noexcept {
-    const std::uint8_t* code = rows.row(node);
-    std::int8_t* values = scratch.values.data();  // a copy: a store of bytes might change any member
-    for (std::size_t c = 0, n = code_dim; c < n; ++c)
-      values[c] = static_cast<std::int8_t>(code[c] ^ 0x80u);  // less 128
-    scratch.point = {values, rows.stride, terms[node].point};
+    scratch.point = pair_point(rows.row(node), code_dim, scratch.values.data(), rows.stride, terms[node]);
     return scratch.point;
   }
   void prefetch(std::uint32_t node) const noexcept {
@@ -161,17 +158,10 @@ struct PairPoints {
 PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
                        std::size_t code_dim, Metric metric);
 
-/// For a code whose own part of every distance is `own`: the kernel multiplies its bytes less 128, which add
-/// up to `sum`, with bytes that are not less 128.
-inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2) {
-  return {static_cast<std::uint32_t>(own),
-          static_cast<std::uint32_t>(own) + static_cast<std::uint32_t>((l2 ? 256 : 128) * sum)};
-}
-
 /// fn(points) for the form in which an index keeps its vectors.
 template <class Fn>
 auto with_row_points(const Graph& graph, const Fn& fn) {
-  if (graph.in_bytes() || graph.only_codes())
+  if (graph.rows_are_codes())
     return fn(pair_points(graph.codes, graph.code_terms.data(),
                           graph.in_bytes() ? graph.dim : graph.quantizer.code_dim, graph.params.metric));
   if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});

@@ -227,9 +227,10 @@ void drop_gone_rows(Graph& graph) {
   if (graph.halves.size() > 0) keep_rows(graph.halves, graph.live);
   if (graph.vectors.size() > 0) keep_rows(graph.vectors, graph.live);
   if (!graph.code_terms.empty()) {
-    std::size_t kept = 0;
-    graph.live.for_each([&](std::uint32_t row) { graph.code_terms[kept++] = graph.code_terms[row]; });
-    graph.code_terms.resize(kept);
+    CountedVector<kernels::CodeTerms> kept;  // of its own, to give the room back
+    kept.reserve(n);
+    graph.live.for_each([&](std::uint32_t row) { kept.push_back(graph.code_terms[row]); });
+    graph.code_terms = std::move(kept);
   }
   keep_rows(graph.links0, graph.live);
   keep_rows(graph.upper_begin, graph.live);

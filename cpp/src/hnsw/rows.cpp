@@ -8,7 +8,6 @@
 
 #include "base/half.hpp"
 #include "base/vectors.hpp"
-#include "hnsw/codes.hpp"
 
 namespace whimbrel {
 namespace {
@@ -56,7 +55,7 @@ void store_row(const Graph& graph, const float* row, float* out) {
 }
 
 void resize_rows(Graph& graph, std::size_t n) {
-  if (graph.in_bytes() || graph.only_codes()) {
+  if (graph.rows_are_codes()) {
     graph.codes.resize(n);
     graph.code_terms.resize(n);
   } else if (graph.in_halves()) {
@@ -66,13 +65,23 @@ void resize_rows(Graph& graph, std::size_t n) {
   }
 }
 
-void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch) {
-  if (!graph.in_halves() && !graph.only_codes()) return store_row(graph, row, graph.vectors.row(node));
-  store_row(graph, row, scratch);
-  if (graph.only_codes()) return encode_row(graph, node, scratch);
-  kernels::Half* halves = graph.halves.row(node);
-  for (std::size_t j = 0; j < graph.dim; ++j) halves[j] = {to_half(scratch[j])};
-  std::fill(halves + graph.dim, halves + graph.halves.stride(), kernels::Half{0});
+RowWriter::RowWriter(Graph& graph) : graph_(graph), stored_(graph.padded_dim()) {
+  if (!graph.only_codes()) return;
+  codes_.emplace(graph.quantizer);
+  terms_.emplace(graph.quantizer, graph.params.metric);
+}
+
+void RowWriter::put(std::uint32_t node, const float* row) {
+  if (!graph_.in_halves() && !codes_) return store_row(graph_, row, graph_.vectors.row(node));
+  store_row(graph_, row, stored_.data());
+  if (codes_) {
+    graph_.quantizer.encode(stored_.data(), *codes_, graph_.codes.row(node));
+    graph_.code_terms[node] = (*terms_)(graph_.codes.row(node));
+    return;
+  }
+  kernels::Half* halves = graph_.halves.row(node);
+  for (std::size_t j = 0; j < graph_.dim; ++j) halves[j] = {to_half(stored_[j])};
+  std::fill(halves + graph_.dim, halves + graph_.halves.stride(), kernels::Half{0});
 }
 
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch) {
@@ -104,6 +113,12 @@ void borrow_rows(Graph& graph, MatrixView<const float> vectors) {
 void give_rows_back(Graph& graph) {
   graph.vectors = BlockRows<float>(graph.padded_dim());
   graph.callers_rows = false;
+}
+
+void check_still_finite(const float* row, std::size_t dim, std::size_t number) {
+  if (!std::all_of(row, row + dim, [](float x) { return std::isfinite(x); }))
+    throw std::invalid_argument("vectors: expected finite values still, got others in row " +
+                                std::to_string(number));
 }
 
 bool is_normalized(const float* row, std::size_t dim, double slack) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "hnsw/graph.hpp"
+#include "hnsw/pair_terms.hpp"
 #include "whimbrel/matrix_view.hpp"
 
 namespace whimbrel {
@@ -18,8 +20,19 @@ void store_row(const Graph& graph, const float* row, float* out);
 
 /// For whichever form the index keeps.
 void resize_rows(Graph& graph, std::size_t n);
-/// `row` becomes the row of a node; `scratch` has the length of stored floats.
-void put_row(Graph& graph, std::uint32_t node, const float* row, float* scratch);
+/// Stores floats in whichever form the index keeps, for one thread.
+class RowWriter {
+ public:
+  explicit RowWriter(Graph& graph);
+  /// `row` becomes the row of a node.
+  void put(std::uint32_t node, const float* row);
+
+ private:
+  Graph& graph_;
+  std::vector<float> stored_;
+  std::optional<ScalarQuantizer::Scratch> codes_;  // where there are only codes
+  std::optional<PairTerms> terms_;
+};
 /// A stored row: the row itself, or float16 or a code widened into `scratch` (the length of stored floats).
 const float* stored_row(const Graph& graph, std::uint32_t node, float* scratch);
 void prefetch_row(const Graph& graph, std::uint32_t node);
@@ -32,6 +45,8 @@ void borrow_rows(Graph& graph, MatrixView<const float> vectors);
 void give_rows_back(Graph& graph);
 /// @throws std::invalid_argument unless an index can use these rows as they are
 void check_borrowable(const Graph& graph, MatrixView<const float> vectors);
+/// For rows that the caller may have changed. @throws std::invalid_argument
+void check_still_finite(const float* row, std::size_t dim, std::size_t number);
 /// Of length 1, but for the rounding of whoever normalized it: its square is within `slack`. Or zero, which
 /// has no length to give up.
 bool is_normalized(const float* row, std::size_t dim, double slack);

@@ -1,17 +1,28 @@
 #include "hnsw/search.hpp"
 
+#include <cfloat>
+#include <cmath>
+
 namespace whimbrel {
 
 template <class P>
 void GraphSearch<P>::measure(typename P::Query query, const std::uint32_t* nodes, std::size_t n) {
   points_.distances(query, nodes, n, scratch_.distances.data());
   scratch_.counts.distances += n;
+  // NaN has no place in an order, and by its bits it might be the nearest of all; a bound drops it elsewhere.
+  for (std::size_t i = 0; i < n; ++i)
+    if (std::isnan(scratch_.distances[i])) scratch_.distances[i] = FLT_MAX;
+}
+
+template <class P>
+Candidate GraphSearch<P>::candidate(typename P::Query query, std::uint32_t node) {
+  measure(query, &node, 1);
+  return {scratch_.distances[0], node};
 }
 
 template <class P>
 Candidate GraphSearch<P>::descend(typename P::Query query, std::size_t level) {
-  measure(query, &graph_.entry, 1);
-  Candidate nearest(scratch_.distances[0], graph_.entry);
+  Candidate nearest = candidate(query, graph_.entry);
   for (std::size_t l = graph_.max_level; l > level; --l) {
     for (bool moved = true; moved;) {
       moved = false;

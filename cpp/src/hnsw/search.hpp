@@ -210,10 +210,10 @@ struct SearchScratch {
   AlignedArray<float> query;                      // as stored
   std::optional<ScalarQuantizer::Scratch> codes;  // made by the first search on codes
   AlignedArray<float> row;                        // a row in the caller's order
+  std::vector<float> own;                         // the same, of a point that is the query
   AlignedArray<std::uint8_t> byte_row;            // a query of bytes as stored, and as compared
   AlignedArray<std::int8_t> byte_values;
   kernels::CodePoint point{};
-  std::vector<float> own;                               // the same, of a point that is the query
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
   SearchCounts counts;
 
@@ -222,8 +222,8 @@ struct SearchScratch {
         distances(kExpanded * graph.links0.stride()),
         query(graph.padded_dim()),
         row(graph.padded_dim()),
-        byte_row(graph.in_bytes() || graph.only_codes() ? graph.codes.stride() : 0),
-        byte_values(graph.in_bytes() || graph.only_codes() ? graph.codes.stride() : 0) {}
+        byte_row(graph.rows_are_codes() ? graph.codes.stride() : 0),
+        byte_values(graph.rows_are_codes() ? graph.codes.stride() : 0) {}
 };
 
 /// The query that a scratch holds, in the form that points of a kind are compared with.
@@ -244,6 +244,8 @@ class GraphSearch {
     scratch.visited.reserve(graph.size());
   }
 
+  /// Where a search begins.
+  Candidate candidate(typename P::Query query, std::uint32_t node);
   /// Walk from the entry point to a local minimum on each level above `level`, top down.
   Candidate descend(typename P::Query query, std::size_t level);
 

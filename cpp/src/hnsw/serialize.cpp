@@ -14,6 +14,7 @@
 #include "hnsw/impl.hpp"
 #include "hnsw/loaded_graph.hpp"
 #include "hnsw/rows.hpp"
+#include "hnsw/vector_sums.hpp"
 
 namespace whimbrel {
 namespace {
@@ -36,7 +37,7 @@ static_assert(sizeof(Params) == 80);
 /// What the section VECS holds.
 enum VectorForm : std::uint32_t {
   kFloats = 0,
-  kNone = 1,
+  kElsewhere = 1,
   kHalves = 2,
   kInt8s = 3,
   kUint8s = 4,
@@ -88,7 +89,7 @@ void read_rows(ContainerReader& reader, Tag tag, std::size_t n, BlockRows<T>& ro
 std::uint32_t vector_form(const HnswIndex::Impl& index) {
   const Graph& g = index.graph;
   if (g.only_codes()) return kCodesOnly;
-  if (!index.has_vectors()) return kNone;
+  if (!index.has_vectors()) return kElsewhere;
   if (g.in_bytes()) return g.params.vector_type == VectorType::kInt8 ? kInt8s : kUint8s;
   return g.in_halves() ? kHalves : kFloats;
 }
@@ -127,34 +128,10 @@ SectionToWrite vectors_section(const Graph& g, bool with_vectors) {
             std::vector<float> row(g.padded_dim());
             for (std::size_t i = 0; i < g.size(); ++i) {
               std::copy_n(g.vectors.row(i), g.dim, row.data());
-              if (!std::ranges::all_of(row, [](float x) { return std::isfinite(x); }))
-                throw std::invalid_argument("vectors: expected finite values still, got others in row " +
-                                            std::to_string(i));
+              check_still_finite(row.data(), g.dim, i);
               out(row.data(), row.size() * sizeof(float));
             }
           }};
-}
-
-/// The section VSUM, byte for byte: checksums of vectors that are elsewhere, in the caller's order of
-/// coordinates.
-struct VectorSums {
-  std::uint64_t sample, all;
-};
-static_assert(sizeof(VectorSums) == 16);
-
-VectorSums sum_vectors(const Graph& g, bool all) {
-  constexpr std::size_t kSample = 64;
-  std::vector<float> scratch(g.padded_dim());
-  const auto sum = [&](std::size_t n) {
-    Xxh64 checksum;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (i % 1024 == 0) check_stop();
-      const auto node = static_cast<std::uint32_t>(i * g.size() / n);
-      checksum.update(caller_row(g, node, scratch.data()), g.dim * sizeof(float));
-    }
-    return checksum.digest();
-  };
-  return {sum(std::min(kSample, g.size())), all ? sum(g.size()) : 0};
 }
 
 void check_sums(ContainerReader& reader, const Graph& g, bool all) {
@@ -247,8 +224,12 @@ void load_rows(ContainerReader& reader, Tag tag, std::size_t n, MappedFile* file
 
 void load_byte_rows(ContainerReader& reader, std::size_t n, MappedFile* file, Graph& g) {
   load_rows(reader, kVectors, n, file, g.codes);
+  if (file != nullptr) file->fetch_taken();
   g.code_terms.reserve(n);
-  for (std::size_t i = 0; i < n; ++i) g.code_terms.push_back(byte_terms(g, g.codes.row(i)));
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i % 4096 == 0) check_stop();
+    g.code_terms.push_back(byte_terms(g, g.codes.row(i)));
+  }
 }
 
 void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
@@ -328,7 +309,7 @@ void HnswIndex::save(const ByteSink& sink, const SaveOptions& options) const {
                      static_cast<std::uint32_t>(g.max_level),
                      ids_kind(impl_->ids),
                      options.vectors && !g.dim_order.empty(),
-                     with_vectors ? vector_form(*impl_) : kNone};
+                     with_vectors ? vector_form(*impl_) : kElsewhere};
   std::vector<SectionToWrite> sections{
       {kParams, false, sizeof fixed, [&fixed](const ByteSink& out) { out(&fixed, sizeof fixed); }}};
   if (p.metric == Metric::kUser)  // optional, since a reader that does not know it does not know the metric
@@ -406,9 +387,9 @@ HnswIndex HnswIndex::Impl::load(const ByteSource& source, bool with_vectors, con
   }
   if (p.vector_form > kCodesOnly) damaged("a known form of vectors");
   const bool in_file = with_vectors && !options.vectors;
-  if (options.vectors && p.vector_form != kNone)
+  if (options.vectors && p.vector_form != kElsewhere)
     throw std::invalid_argument("vectors: expected none for a file that has them");
-  if ((p.vector_form == kNone) == in_file)
+  if ((p.vector_form == kElsewhere) == in_file)
     damaged(in_file ? "an index with its vectors, got one without: pass them" : "a graph without vectors");
   if (p.size > kMaxNodes || p.n_upper > kMaxNodes) damaged("at most 2^31 - 2 nodes");
   auto impl = std::make_unique<Impl>(p.dim, params);

@@ -110,7 +110,7 @@ void check_target(double recall, std::size_t k) {
   if (!(recall > 0 && recall <= 1))
     throw std::invalid_argument("recall: expected a number above 0 and at most 1, got " +
                                 std::to_string(recall));
-  if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
+  check_k(k);
 }
 
 }  // namespace

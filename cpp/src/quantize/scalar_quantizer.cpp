@@ -56,11 +56,15 @@ void ScalarQuantizer::decode(const std::uint8_t* code, float* out) const {
     for (std::size_t j = 0; j < dim; ++j) out[j] = center[j] + value(j);
     return;
   }
-  std::vector<float> values(code_dim);
-  for (std::size_t c = 0; c < code_dim; ++c) values[c] = value(c);
+  constexpr std::size_t kGroup = 64;  // in place of an allocation for all of them
+  float values[kGroup];
   const kernels::PairKernel ip = kernels::active_table().ip.canonical;  // negated
-  for (std::size_t j = 0; j < dim; ++j)
-    out[j] = center[j] - ip(columns.data() + j * padded_dim(), values.data(), code_dim);
+  std::copy_n(center.begin(), dim, out);
+  for (std::size_t begin = 0; begin < code_dim; begin += kGroup) {
+    const std::size_t n = std::min(kGroup, code_dim - begin);
+    for (std::size_t c = 0; c < n; ++c) values[c] = value(begin + c);
+    for (std::size_t j = 0; j < dim; ++j) out[j] -= ip(columns.data() + j * padded_dim() + begin, values, n);
+  }
 }
 
 std::vector<double> ScalarQuantizer::origin() const {
