@@ -323,13 +323,19 @@ void register_hnsw(py::module_& m) {
           py::arg("path"), py::arg("vectors") = true)
       .def("save_file", &save_file<HnswIndex>, py::arg("file"))
       .def("dumps", &dumps<HnswIndex>)
-      .def("to_hnswlib", [](const HnswIndex& self,
-                            const std::string& path) { with_path(path, [&] { self.to_hnswlib(path); }); })
-      .def_static("from_hnswlib",
-                  [](const std::string& path, std::size_t dim, const std::string& metric) {
-                    return with_path(
-                        path, [&] { return HnswIndex::from_hnswlib(path, dim, metric_from_name(metric)); });
-                  })
+      .def(
+          "to_hnswlib",
+          [](const HnswIndex& self, const std::string& path) {
+            with_path(path, [&] { self.to_hnswlib(path); });
+          },
+          py::arg("path"))
+      .def_static(
+          "from_hnswlib",
+          [](const std::string& path, std::size_t dim, const std::string& metric) {
+            return with_path(path,
+                             [&] { return HnswIndex::from_hnswlib(path, dim, metric_from_name(metric)); });
+          },
+          py::arg("path"), py::arg("dim"), py::arg("metric"))
       .def_static("load_path", &load_hnsw, py::keep_alive<0, 4>(), py::arg("path"), py::arg("mmap") = false,
                   py::arg("verify") = false, py::arg("vectors").noconvert().none(true) = py::none())
       .def_static("load_file", &load_file<HnswIndex>, py::arg("file"))
