@@ -77,6 +77,11 @@ def known_name(name: str) -> str:
     return name
 
 
+def short_name(name: str) -> str:
+    """What rows call a data set: its name, or that of the file of its base."""
+    return name if name in NAMES else Path(name.split(",")[0]).stem
+
+
 def from_files(name: str) -> DataSet:
     """`FILE.hdf5` of ann-benchmarks, or `BASE,QUERIES,METRIC` in any format of `read_vectors`."""
     if "," in name:
@@ -85,14 +90,13 @@ def from_files(name: str) -> DataSet:
             raise DataError(f"{name}: expected a metric of {', '.join(METRICS)}, got {metric!r}")
         rows, points = _read(base), _read(queries)
     else:
-        base = name
         rows, points = _read(name, "train"), _read(name, "test")
         metric = _hdf5_metric(Path(name))
     if rows.shape[1] != points.shape[1]:
         raise DataError(f"{name}: expected queries of dimension {rows.shape[1]}, got {points.shape[1]}")
     if metric == "cosine":
         rows, points = unit_rows(rows), unit_rows(points)
-    return DataSet(Path(base).stem, metric, rows, points, None, name)
+    return DataSet(short_name(name), metric, rows, points, None, name)
 
 
 def _read(path: str, key: str | None = None) -> Float32:

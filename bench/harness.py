@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import data, neighbors
+from . import data, neighbors, results
 from .dataset import DataError
 from .worker import WorkerError
 
@@ -111,6 +111,20 @@ def chosen_datasets(args: argparse.Namespace) -> list[str]:
     if args.datasets:
         return list(args.datasets)
     return data.available(args.default_datasets, args.data)
+
+
+def measure_and_print(
+    args: argparse.Namespace,
+    datasets: Sequence[str],
+    measure: Callable[[argparse.Namespace, str, results.ResultFile], None],
+    report: Callable[[results.ResultFile, Sequence[str]], str],
+) -> None:
+    """Measure each data set, unless only tables are wanted; print what the file has of them."""
+    out = results.ResultFile(args.out)
+    if args.command == "run":
+        for dataset in datasets:
+            measure(args, dataset, out)
+    sys.stdout.write(report(out, [data.short_name(dataset) for dataset in datasets]) + "\n")
 
 
 def log(message: str) -> None:

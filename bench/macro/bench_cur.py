@@ -33,6 +33,13 @@ from bench.machine import Row
 KS = (1, 10, 100)
 BUDGETS = (50, 100, 200, 500, 1000)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+WEIGHTS = (0.0, 0.5)
+#: Whose rows a budget has once it is whole.
+ENGINES = {
+    *("random", "popularity", "first stage", "ADACUR", "whimbrel", "whimbrel, no first stage"),
+    *(f"ANNCUR {share}" for share in SHARES),
+    *(f"AXN-like {weight}" for weight in WEIGHTS),
+}
 Items = NDArray[np.int64]
 Values = NDArray[np.floating[Any]]
 
@@ -81,7 +88,7 @@ def peers(split: Split, query: int, budget: int) -> dict[str, Items]:
         "ADACUR": in_rounds(split.anchor_scores.T, split.bed.scores[query], first, budget, None),
         **{
             f"AXN-like {weight}": in_rounds(split.factors, split.bed.scores[query], first, budget, weight)
-            for weight in (0.0, 0.5)
+            for weight in WEIGHTS
         },
     }
 
@@ -120,14 +127,14 @@ def ours(split: Split, query: int, budget: int) -> dict[str, Items]:
 
 
 def measure(bed: cur_beds.Bed, n_splits: int, out: results.ResultFile) -> None:
-    """Write one row per split, budget and method: recall at each k. What the file has becomes a row again."""
+    """Write one row per split, budget and method: recall at each k. A whole budget of the file is kept."""
     same = {"checksum": zlib.crc32(bed.scores.tobytes()), "core": machine.build_of_core()}
     for seed in range(n_splits):
         split: Split | None = None
         for budget in (budget for budget in BUDGETS if budget < bed.scores.shape[1]):
             common = {"dataset": bed.name, "split": seed, "budget": budget, **same}
             earlier = {row["engine"]: row["recall"] for row in out.find("cur", common)}
-            if earlier:
+            if earlier.keys() == ENGINES:
                 for name, mean in earlier.items():
                     out.write("cur", {**common, "engine": name, "recall": mean})
                 continue

@@ -9,8 +9,8 @@ takes part is told in exact_peers.py.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 
 from bench import data, harness, neighbors, results
 from bench.machine import Row
@@ -60,12 +60,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.quick:
         args.n, args.queries, args.repetitions = args.n or 10_000, min(args.queries, 500), 3
-    out = results.ResultFile(args.out)
-    datasets = harness.chosen_datasets(args)
-    if args.command == "run":
-        for dataset in datasets:
-            measure(args, dataset, out)
-    sys.stdout.write(results.report(out, datasets, tables) + "\n")
+    harness.measure_and_print(
+        args, harness.chosen_datasets(args), measure, partial(results.report, tables=tables)
+    )
 
 
 if __name__ == "__main__":

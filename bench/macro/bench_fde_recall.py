@@ -2,8 +2,10 @@
 
 - Each library, and each mode of this package, with as many seeds as there are repetitions.
 - Hyperplanes that are fitted to the tokens of the documents, by the encoder in NumPy; what came of them, and
-  why the package has none, is in multi_vector.md. Differences are between draws with the same seed, which
-  have the same projections.
+  why the package has none, is in multi_vector.md.
+
+Differences, of planes from drawn ones and of the mean fill from the other, are between draws with the same
+seed, which have the same projections.
 
   whimbrel bench fde-recall --data DIR --queries 323 --repetitions 10
 """
@@ -21,7 +23,16 @@ from bench.dataset import DataError, Float32
 from bench.machine import Row
 from bench.macro import token_bench
 from bench.macro.bench_fde import NAMES, SETTINGS
-from bench.macro.fde_peers import CANDIDATES, Fastembed, FdePeer, K, MuveraPython, NumpyFde, Whimbrel
+from bench.macro.fde_peers import (
+    CANDIDATES,
+    Fastembed,
+    FdePeer,
+    K,
+    MuveraPython,
+    NumpyFde,
+    Whimbrel,
+    WhimbrelMean,
+)
 
 
 class WhimbrelSign(Whimbrel):
@@ -29,13 +40,6 @@ class WhimbrelSign(Whimbrel):
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "projection": "sign"}
-
-
-class WhimbrelMean(Whimbrel):
-    """Empty cells get the mean of the nearest tokens, not the first of them."""
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "fill_empty": "mean"}
 
 
 class WhimbrelGoogle(Whimbrel):
@@ -98,10 +102,11 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+MEANS = "whimbrel, filled with means"
 LIBRARIES: Mapping[str, type[FdePeer]] = {
     "whimbrel": Whimbrel,
     "whimbrel, sign": WhimbrelSign,
-    "whimbrel, filled with means": WhimbrelMean,
+    MEANS: WhimbrelMean,
     "whimbrel, google": WhimbrelGoogle,
     "fastembed": Fastembed,
     "muvera-python": MuveraPython,
@@ -119,6 +124,7 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
         for name, kind in CONTESTANTS.items():
             common = {"dataset": dataset, **dict(zip(NAMES, setting, strict=True)), "engine": name}
             common |= {"n": args.n, "queries": args.queries}
+            common |= {"version": machine.version(kind.package)}
             common |= {"core": machine.build_of_core() if issubclass(kind, Whimbrel) else None}
             earlier = {row["seed"]: row["recall"] for row in out.find("fde recall", common)}
             peer = None
@@ -145,8 +151,10 @@ def described(recalls: Sequence[float]) -> str:
     return f"{np.mean(recalls):.3f} ± {np.std(recalls, ddof=1):.3f} ({min(recalls):.3f}..{max(recalls):.3f})"
 
 
-def difference(recalls: Sequence[float], base: Sequence[float]) -> str:
-    """Mean over the seeds of both, and its standard error."""
+def difference(recalls: Sequence[float] | None, base: Sequence[float] | None) -> str | None:
+    """Mean over the seeds of `recalls`, and its standard error; None where `base` lacks one of them."""
+    if recalls is None or base is None or len(recalls) > len(base):
+        return None
     found = np.subtract(recalls, base[: len(recalls)])
     return f"{found.mean():+.3f} ± {np.std(found, ddof=1) / np.sqrt(len(found)):.3f}"
 
@@ -167,12 +175,13 @@ def tables(rows: Sequence[Row]) -> str:
             mine, base = found.get((line[0], *setting)), found.get(("numpy", *setting))
             line.append(None if mine is None else described(mine))
             if line in planes:
-                line.append(difference(mine, base) if mine and base and len(mine) <= len(base) else None)
+                line.append(difference(mine, base))
     count = max(map(len, found.values()))
     title = f"recall@{K} in {CANDIDATES} candidates, {count} seeds: "
     title += "mean ± deviation of a seed (extremes); differences ± their standard error"
+    gains = [difference(found.get((MEANS, *s)), found.get(("whimbrel", *s))) for s in SETTINGS]
     parts = [
-        results.table(["by", *settings], libraries),
+        results.table(["by", *settings], [*libraries, [f"{MEANS}, less whimbrel", *gains]]),
         results.table(["planes", *(h for name in settings for h in (name, "less drawn ones"))], planes),
     ]
     return "\n\n".join([title, *parts])

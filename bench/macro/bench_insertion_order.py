@@ -16,7 +16,6 @@ not computed again.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,7 +118,7 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
     todo = [
         cell
         for cell in cells(args, dataset, rows.labels is not None)
-        if identity({**common, **asdict(cell)}) not in done
+        if identity({**asdict(cell), **common}) not in done
     ]
     if not todo:
         return
@@ -148,11 +147,13 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
                     row = one.result()
                 except WorkerError as error:
                     harness.log(f"FAILED {cell}: {error}")
-                    out.write("failed", {"dataset": dataset, "engine": str(cell), "reason": str(error)})
+                    out.write(
+                        "failed", {"dataset": common["dataset"], "engine": str(cell), "reason": str(error)}
+                    )
                     one.close()
                     idle.append(worker())
                     continue
-                out.write("order", {**common, **asdict(cell), **row})
+                out.write("order", {**asdict(cell), **common, **row})
                 idle.append(one)
                 recalls = " ".join(f"{recall_at(row, ef):.3f}" for ef in SHOWN_EFS)
                 harness.log(
@@ -179,12 +180,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.quick:
         args.n, args.queries, args.seeds = args.n or 4_000, min(args.queries, 500), 2
-    out = results.ResultFile(args.out)
-    chosen = harness.chosen_datasets(args)
-    if args.command == "run":
-        for dataset in chosen:
-            measure(args, dataset, out)
-    sys.stdout.write(report(out, chosen) + "\n")
+    harness.measure_and_print(args, harness.chosen_datasets(args), measure, report)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ neighbors. Sets without labels get categories: the nearest of 64 random rows.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -174,12 +174,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     args.n = args.n or (2_000 if args.quick else 20_000)
     if args.quick:
         args.queries, args.seeds = min(args.queries, 200), 1
-    out = results.ResultFile(args.out)
-    chosen = harness.chosen_datasets(args)
-    if args.command == "run":
-        for dataset in chosen:
-            measure(args, dataset, out)
-    sys.stdout.write(results.report(out, chosen, report) + "\n")
+    harness.measure_and_print(
+        args, harness.chosen_datasets(args), measure, partial(results.report, tables=report)
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,18 +52,18 @@ def measure(args: argparse.Namespace, dataset: str, out: results.ResultFile) -> 
     """Write one row for each M."""
     rows = data.load(dataset, args.data, args.n, args.queries)
     args.cache.mkdir(parents=True, exist_ok=True)
-    path = args.cache / f"{dataset}-{rows.checksum()[:16]}-base.npy"
+    path = args.cache / f"{rows.name}-{rows.checksum()[:16]}-base.npy"
     np.save(path, rows.base)
-    metric = rows.metric
+    name, metric = rows.name, rows.metric
     del rows
     for M in args.M:
         with Worker("whimbrel", MemoryBench) as worker:
             try:
                 row = worker.call("run", path, metric, M, args.threads)
-                facts = {"dataset": dataset, "metric": metric, "M": M, "threads": args.threads}
+                facts = {"dataset": name, "metric": metric, "M": M, "threads": args.threads}
                 out.write("memory", {**facts, **row})
             except WorkerError as error:
-                out.write("failed", {"dataset": dataset, "engine": f"whimbrel M={M}", "reason": str(error)})
+                out.write("failed", {"dataset": name, "engine": f"whimbrel M={M}", "reason": str(error)})
     path.unlink()
 
 
@@ -108,12 +108,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     memory.anonymous_bytes()
     if args.quick:
         args.n = args.n or 20_000
-    out = results.ResultFile(args.out)
-    datasets = harness.chosen_datasets(args)
-    if args.command == "run":
-        for dataset in datasets:
-            measure(args, dataset, out)
-    sys.stdout.write(results.report(out, datasets, tables) + "\n")
+    harness.measure_and_print(
+        args, harness.chosen_datasets(args), measure, partial(results.report, tables=tables)
+    )
 
 
 if __name__ == "__main__":

@@ -90,6 +90,13 @@ class Whimbrel(FdePeer):
         return encoded
 
 
+class WhimbrelMean(Whimbrel):
+    """Empty cells get the mean of the nearest tokens, not the first of them."""
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "fill_empty": "mean"}
+
+
 class Fastembed(FdePeer):
     """One document a call; a dense projection of signs."""
 
@@ -183,6 +190,7 @@ class NumpyFde(FdePeer):
 
 ENTRIES = {
     "whimbrel": Entry(Whimbrel),
+    "whimbrel, filled with means": Entry(WhimbrelMean),
     "fastembed": Entry(Fastembed),
     "muvera-python": Entry(MuveraPython),
     "numpy": Entry(NumpyFde),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bench import harness, results, token_sets
 from bench.machine import Row
@@ -25,9 +25,5 @@ def run(
     args = parser.parse_args(argv)
     if args.quick:
         args.n, args.queries, args.repetitions = args.n or 300, min(args.queries, 20), 3
-    file = results.ResultFile(args.out)
     chosen = args.datasets or [name for name in token_sets.NAMES if args.data or name != "nfcorpus"]
-    if args.command == "run":
-        for dataset in chosen:
-            measure(args, dataset, file)
-    sys.stdout.write(results.report(file, chosen, tables) + "\n")
+    harness.measure_and_print(args, chosen, measure, partial(results.report, tables=tables))

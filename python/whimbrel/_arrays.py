@@ -17,17 +17,20 @@ from ._device_arrays import is_device_array
 
 __all__ = [
     "CODECS",
+    "MAX_DIM",
     "METRICS",
     "Float32",
     "Float64",
     "Int64",
     "as_array",
     "as_choice",
+    "as_counts",
     "as_distances",
     "as_int",
     "as_int_vector",
     "as_matrix",
     "as_mu",
+    "as_rows",
     "as_scores",
     "as_threads",
     "as_values",
@@ -42,6 +45,7 @@ Int64: TypeAlias = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine")
 CODECS = ("f32", "f16", "sq8", "auto")
+MAX_DIM = 2**20
 MAX_THREADS = 1024
 
 
@@ -99,12 +103,17 @@ def normalized(rows: Float32) -> Float32:
         return rows / np.where(norms > 0, norms, 1).astype(np.float32)[:, None]
 
 
-def as_matrix(name: str, values: ArrayLike, dim: int | None = None) -> Float32:
-    """Vectors, one a row: (n, dim) float32 in C order, copied only if it is not that already."""
+def as_rows(name: str, values: ArrayLike, dim: int | None = None) -> NDArray[Any]:
+    """Vectors, one a row, (n, dim), of any dtype of real numbers."""
     array = as_array(name, values)
     if array.ndim != 2 or array.shape[1] == 0 or dim not in (None, array.shape[1]):
         raise ValueError(f"{name}: expected shape (n, {dim or 'd'}), got {array.shape}")
-    return as_float32(array)
+    return array
+
+
+def as_matrix(name: str, values: ArrayLike, dim: int | None = None) -> Float32:
+    """Vectors, one a row: (n, dim) float32 in C order, copied only if it is not that already."""
+    return as_float32(as_rows(name, values, dim))
 
 
 def as_distances(name: str, values: ArrayLike) -> Float32:

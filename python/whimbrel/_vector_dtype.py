@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import Float32, as_array, as_matrix
+from ._arrays import Float32, as_array, as_choice, as_matrix, as_rows
 
 __all__ = ["Vectors", "as_dtype", "as_queries", "as_vectors"]
 
@@ -22,20 +22,16 @@ def as_dtype(dtype: Any) -> str:
         name = np.dtype(dtype).name if dtype is not None else None
     except TypeError:
         name = None
-    if name not in DTYPES:
-        raise ValueError(f"dtype: expected 'float32', 'int8' or 'uint8', got {dtype!r}")
-    return str(name)
+    return as_choice("dtype", name if name in DTYPES else dtype, DTYPES)
 
 
 def as_vectors(name: str, values: ArrayLike, dtype: str, dim: int | None = None) -> Vectors:
     """Vectors, one a row, in C order. Nothing is converted to bytes."""
     if dtype == "float32":
         return as_matrix(name, values, dim)
-    array = as_array(name, values)
+    array = as_rows(name, values, dim)
     if array.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, which the index holds, got {array.dtype}")
-    if array.ndim != 2 or array.shape[1] == 0 or dim not in (None, array.shape[1]):
-        raise ValueError(f"{name}: expected shape (n, {dim or 'd'}), got {array.shape}")
     return np.ascontiguousarray(array)
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core, _device_sets
-from ._arrays import as_choice, as_float32, as_int, as_matrix, as_threads
+from . import _device_sets
+from ._arrays import as_choice, as_int, as_matrix, as_threads
+from ._fde_parameters import checked_parameters, core_encoder
 from ._progress import Progress, reporter
-from ._ragged import RaggedLike, as_ragged, host_array
+from ._ragged import RaggedLike, as_ragged
 from .fde_quality import FdeDiagnostics, diagnose, suggest
 
 __all__ = ["FdeEncoder"]
 
-PROJECTIONS, FILLS = ("identity", "sign", "count_sketch"), ("token", "mean")
-MODES, DTYPES, LARGEST = ("native", "google"), ("float32", "float16", "int8"), 2**32 - 1
+DTYPES = ("float32", "float16", "int8")
 
 
 class FdeEncoder:
@@ -39,18 +39,21 @@ class FdeEncoder:
     d_final : int, optional
         Length that a count sketch brings the whole encoding to.
     fill_empty : bool or {"token", "mean"}
-        A document's empty cell gets the first of the tokens whose signs differ least (True, "token") or their
-        mean: not in [1]_, better recall, mode "native" only, and not on devices. Queries: never.
+        What a document's empty cell gets of the tokens whose signs differ least: True or "token" the first of
+        them, as in [1]_; "mean" their mean, which finds more, in mode "native" and not on devices; False
+        nothing. Empty cells of queries stay zero.
     seed : int
         Decides all random objects. In mode "google" below 2**32.
     mode : {"native", "google"}
-        "google": random objects and order of cells of the reference (google/graph-mining) with libstdc++.
+        "google": random numbers and order of cells are those of the reference (google/graph-mining) as built
+        with libstdc++; encodings agree with its up to the rounding of sums.
     projection : {"count_sketch", "sign", "identity"}, optional
         "count_sketch" (default) adds each coordinate to one of `d_proj` sums with a random sign, as the
         reference does; "sign" is a dense matrix of ``+-1 / sqrt(d_proj)``, as in the paper, and slower. Both
         keep inner products on average, with the same variance. "identity" is the same as ``d_proj=None``.
     center : (dim,) array_like, optional
-        Subtracted from tokens before their signs are taken, and for nothing else; may even out the cells.
+        Subtracted from tokens before their signs are taken, and for nothing else: spreads tokens that all
+        point the same way over more cells.
 
     Raises
     ------
@@ -90,31 +93,13 @@ class FdeEncoder:
         projection: str | None = None,
         center: ArrayLike | None = None,
     ) -> None:
-        if projection is None:
-            projection = "identity" if d_proj is None else "count_sketch"
-        as_choice("projection", projection, PROJECTIONS)
-        self.dim, self.k_sim = as_int("dim", dim, 1, 2**24), as_int("k_sim", k_sim, 0, 24)
-        self.r_reps = as_int("r_reps", r_reps, 1, 2**16)
-        offset = np.empty(0, np.float32) if center is None else as_float32(host_array("center", center))
-        if isinstance(fill_empty, str):
-            as_choice("fill_empty", fill_empty, FILLS)
-        if center is not None and offset.shape != (self.dim,):
-            raise ValueError(f"center: expected shape ({self.dim},), got {offset.shape}")
-        self._params: dict[str, Any] = {  # in the order of the arguments
-            "dim": self.dim,
-            "k_sim": self.k_sim,
-            "r_reps": self.r_reps,
-            "d_proj": None if projection == "identity" else as_int("d_proj", d_proj, 1, LARGEST),
-            "d_final": None if d_final is None else as_int("d_final", d_final, 1, LARGEST),
-            "fill_empty": "mean" if fill_empty == "mean" else bool(fill_empty),
-            "seed": as_int("seed", seed, 0, 2**64 - 1),
-            "mode": as_choice("mode", mode, MODES),
-            "projection": projection,
-            "center": None if center is None else offset.tolist(),
-        }
-        given = {name: self._params[name] or 0 for name in ("d_proj", "d_final")} | {"center": offset}
-        fills = {"fill_empty": bool(fill_empty), "fill_mean": fill_empty == "mean"}
-        self._core = _core.FdeEncoder(**{**self._params, **given, **fills})
+        self._params = checked_parameters(
+            dim, k_sim, r_reps, d_proj, d_final, fill_empty, seed, mode, projection, center
+        )
+        self.dim: int = self._params["dim"]
+        self.k_sim: int = self._params["k_sim"]
+        self.r_reps: int = self._params["r_reps"]
+        self._core = core_encoder(self._params)
 
     @property
     def dim_out(self) -> int:
@@ -134,7 +119,7 @@ class FdeEncoder:
     def encode_documents(
         self, documents: RaggedLike, *, dtype: str = "float32", threads: int = 0, progress: Progress = False
     ) -> Any:
-        """Encode documents: per cell the mean of the tokens, and the nearest token where there is none.
+        """Encode documents: per cell the mean of the tokens; empty cells get what `fill_empty` says.
 
         Parameters
         ----------
@@ -179,8 +164,9 @@ class FdeEncoder:
     def suggest(cls, sample: RaggedLike, dim: int, *, seed: int = 0) -> FdeEncoder:
         """Choose the parameters for encodings of at most `dim` coordinates that suit sample documents best.
 
-        Of each `k_sim` of 2..6 with each `d_proj` of 8, 16, 32 and 64, and as many repetitions as fit, whose
-        scores correlate most with exact Chamfer scores, between the heads of some documents and all others.
+        Every `k_sim` of 2..6 is tried with every `d_proj` of 8, 16, 32 and 64 and as many repetitions as fit.
+        The best is the one whose scores correlate most with exact Chamfer scores, between the heads of some
+        of the sample's documents as queries and all others.
         `sample` has two documents or more, of which at most 200 are used; `dim` is at least 32.
         """
         return suggest(cls, as_ragged("sample", sample), as_int("dim", dim, 32, 2**28), seed)

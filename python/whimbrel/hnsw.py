@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
-from ._arrays import CODECS, METRICS, as_choice, as_int
+from ._arrays import CODECS, MAX_DIM, METRICS, as_choice, as_int
 from ._bulk_build import bulk_build
 from ._progress import Progress
 from ._rows_in_place import as_rows_in_place
 from ._vector_dtype import as_dtype, as_vectors
 from .hnsw_base import MAX_EF
-from .hnsw_files import MAX_DIM
 from .hnsw_insert import HnswInsert
 from .order import MAX_SEED
 from .per_row import PerRow
@@ -121,7 +120,7 @@ class HnswIndex(HnswInsert):
             as_int("dim", dim, 1, MAX_DIM),
             as_choice("metric", metric, METRICS),
             as_int("M", M, 2, 512),
-            as_int("ef_construction", ef_construction, 1, 1_000_000),
+            as_int("ef_construction", ef_construction, 1, MAX_EF),
             as_int("ef_search", ef_search, 1, MAX_EF),
             as_int("seed", seed, 0, MAX_SEED),
             float(batch_growth),
@@ -168,6 +167,14 @@ class HnswIndex(HnswInsert):
         other results, but never a crash. Such an index takes no changes. `save`, `dumps` and pickling make a
         complete copy; ``save(path, vectors=False)`` leaves the vectors out. Building takes a byte per
         coordinate and a sample of 4,096 vectors for a while.
+
+        Raises
+        ------
+        ValueError, TypeError, CancelledError
+            As the constructor and `add`; also ValueError for other `candidates`, for a `device` without
+            "exact" ones, and for what "exact" or ``copy=False`` cannot be combined with.
+        CudaError
+            If there is no such device.
         """
         rows = (
             as_vectors("vectors", vectors, as_dtype(dtype)) if copy else as_rows_in_place("vectors", vectors)

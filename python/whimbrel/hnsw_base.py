@@ -16,7 +16,7 @@ from .hnsw_results import HnswStats, HnswValidation
 __all__ = ["HnswBase"]
 
 MAX_ID = 2**63 - 1
-MAX_LEVEL = 255
+MAX_LEVEL = 63
 MAX_EF = 1_000_000
 
 

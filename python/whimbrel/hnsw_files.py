@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from ._arrays import METRICS, as_choice, as_int
+from ._arrays import MAX_DIM, METRICS, as_choice, as_int
 from ._core import HnswIndex as CoreIndex
 from ._rows_in_place import as_rows_in_place
 from ._saved_index import SavedIndex, path_bytes
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from ._saved_index import PathOrFile
 
-__all__ = ["MAX_DIM", "HnswFiles"]
-
-MAX_DIM = 2**20
+__all__ = ["HnswFiles"]
 
 
 class HnswFiles(SavedIndex[CoreIndex]):
@@ -115,6 +113,8 @@ class HnswFiles(SavedIndex[CoreIndex]):
         ------
         FormatError
             If it is not a whole file of that dimension: sizes, labels, levels, links, values.
+        ValueError
+            A dimension out of range, or another metric.
         OSError
             If it cannot be read.
         """
@@ -131,6 +131,8 @@ class HnswFiles(SavedIndex[CoreIndex]):
 
         Raises
         ------
+        ValueError
+            An index of bytes.
         OSError
             If it cannot be written.
         """

@@ -84,7 +84,7 @@ class HnswInsert(HnswChange):
     ) -> Self:
         numbers = None if ids is None else as_int_vector("ids", ids)
         threads = as_threads(threads)
-        efforts = (per_row or PerRow()).checked(self.M)
+        efforts = (per_row or PerRow())._checked(self.M)
         options = {"seed": self.seed, "metric": self.metric, "threads": threads, "progress": progress}
         name, permutation = resolve_order(order, rows, labels, options)
         with reporter(progress, "vectors") as callback:

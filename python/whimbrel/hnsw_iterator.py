@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ._arrays import as_int
 from ._vector_dtype import as_queries
 from .exact import MAX_K
+from .hnsw_base import MAX_EF
 from .hnsw_results import SearchResult
 from .id_filter import FilterLike, IdFilter
 
@@ -31,7 +32,7 @@ class SearchIterator(Iterator[SearchResult]):
     def __init__(
         self, index: HnswSearch, query: ArrayLike, batch_size: int, filter: FilterLike, threads: int
     ) -> None:
-        points, single = as_queries("query", query, str(index.dtype), index.dim)
+        points, single = as_queries("query", query, index._dtype, index.dim)
         if not single:
             raise ValueError(f"query: expected shape ({index.dim},), got {points.shape}")
         self._index, self._query, self._threads = index, points[0], threads
@@ -65,7 +66,7 @@ class SearchIterator(Iterator[SearchResult]):
         ids, distances = self._index.search(
             self._query,
             self._k,
-            ef_search=min(2 * self._k, 1_000_000),
+            ef_search=min(2 * self._k, MAX_EF),
             filter=self._filter,
             threads=self._threads,
         )

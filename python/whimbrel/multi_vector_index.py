@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import _core
-from ._arrays import as_choice, as_int, as_threads
+from ._arrays import MAX_DIM, as_choice, as_int, as_threads
 from ._document_ids import DocumentIds
 from ._progress import Progress, reporter
 from ._ragged import RaggedLike, as_ragged, is_pair
@@ -14,7 +14,7 @@ from .hnsw_base import MAX_EF
 from .multi_vector_search import MultiVectorSearch
 from .order import MAX_SEED
 from .set_encoder import SetEncoder, encode, encoding_dim
-from .token_store import MAX_DIM, TOKEN_DTYPES
+from .token_store import TOKEN_DTYPES
 
 __all__ = ["MultiVectorIndex"]
 

@@ -9,11 +9,9 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from ._arrays import as_counts
-from .hnsw_base import MAX_EF
+from .hnsw_base import MAX_EF, MAX_LEVEL
 
 __all__ = ["PerRow"]
-
-MAX_LEVEL = 63
 
 
 class PerRow(NamedTuple):
@@ -34,7 +32,7 @@ class PerRow(NamedTuple):
     ef_construction: ArrayLike | None = None
     links: ArrayLike | None = None
 
-    def checked(self, M: int) -> _core.PerRow:
+    def _checked(self, M: int) -> _core.PerRow:
         """Return the form of the core; `add` checks the lengths.
 
         Raises

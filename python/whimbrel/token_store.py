@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from . import _core
-from ._arrays import Float32, as_choice, as_int, as_threads
+from ._arrays import MAX_DIM, Float32, as_choice, as_int, as_threads
 from ._ragged import RaggedLike, as_ragged
 
 __all__ = ["TOKEN_DTYPES", "TokenStore"]
 
 TOKEN_DTYPES = ("f32", "f16", "int8")
-MAX_DIM = 2**20
 
 
 class TokenStore:

@@ -142,6 +142,12 @@ def test_a_matrix_of_scores_is_searched(tmp_path, in_checkout, monkeypatch, caps
     half = len(rows) // 2
     assert [row["recall"] for row in rows[half:]] == [row["recall"] for row in rows[:half]]
     assert capsys.readouterr().err.count("split 0, budget 110 done") == 1
+    lines = (tmp_path / "x").read_text().splitlines(keepends=True)
+    (tmp_path / "x").write_text("".join(lines[:4]))  # the machine, and three methods before an interruption
+    assert bench(*words, "--datasets", "cross-encoder", "--splits", "1") is None
+    assert "split 0, budget 110 done" in capsys.readouterr().err
+    again = results.ResultFile(tmp_path / "x").rows("cur")[3:]
+    assert [row["recall"] for row in again] == [row["recall"] for row in rows[:half]]
 
 
 @pytest.mark.parametrize(

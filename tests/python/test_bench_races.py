@@ -79,7 +79,7 @@ def test_maxsim_is_that_of_float64(name, use):
     assert facts["items"] == 20 * (5 if use == "all queries" else 1)
 
 
-@pytest.mark.parametrize("name", ["whimbrel", "numpy"])
+@pytest.mark.parametrize("name", ["whimbrel", "whimbrel, filled with means", "numpy"])
 def test_encodings_hold_the_best_documents_among_their_candidates(name):
     peer = fde_peers.ENTRIES[name].factory("topics", None, 200, 10, (4, 10, 16), 1)
     assert peer.facts()["recall"] > 0.9
@@ -102,6 +102,7 @@ def test_unknown_token_sets_are_refused(in_checkout, tmp_path, capsys):
 def test_recall_over_seeds_is_told_for_libraries_and_planes(tmp_path, in_checkout, monkeypatch, capsys):
     monkeypatch.setattr(bench_fde_recall, "SETTINGS", ((3, 4, 8),))
     chosen = {"whimbrel": fde_peers.Whimbrel, "numpy": fde_peers.NumpyFde}
+    chosen[bench_fde_recall.MEANS] = fde_peers.WhimbrelMean
     chosen |= {kind: bench_fde_recall.CONTESTANTS[kind] for kind in bench_fde_recall.KINDS}
     monkeypatch.setattr(bench_fde_recall, "CONTESTANTS", chosen)
     words = ["fde-recall", "--datasets", "topics", "--n", "150", "--queries", "5", "--out", tmp_path / "x"]
@@ -117,3 +118,9 @@ def test_recall_over_seeds_is_told_for_libraries_and_planes(tmp_path, in_checkou
     assert len(results.ResultFile(tmp_path / "x").rows("machine")) == 2
     again = results.ResultFile(tmp_path / "x").rows("fde recall")
     assert [row["recall"] for row in again[len(rows) :]] == [row["recall"] for row in rows]
+    monkeypatch.setattr(bench_fde_recall, "CONTESTANTS", {"numpy": fde_peers.NumpyFde})
+    monkeypatch.setattr(bench_fde_recall.machine, "version", lambda package: "0.0")
+    measured = []
+    monkeypatch.setattr(fde_peers.FdePeer, "recall", lambda peer, truth: measured.append(peer.seed) or 0.5)
+    assert bench(*words, "--repetitions", "2") is None
+    assert measured == [1, 2]  # another version of a library is another library

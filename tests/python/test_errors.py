@@ -128,7 +128,7 @@ NUMBERS = (
     ("threads", lambda v: wb.knn(DATA, threads=v), (-1, 1025)),
     ("threads", lambda v: wb.HnswIndex(4).add(DATA, threads=v), (-1, 1025)),
     ("k", lambda v: wb.estimate_lid(DATA, k=v), (-1, 0, 1)),
-    ("level", lambda v: wb.HnswIndex.build(DATA).neighbors(0, v), (-1,)),
+    ("level", lambda v: wb.HnswIndex.build(DATA).neighbors(0, v), (-1, 64)),
 )
 
 

@@ -445,7 +445,10 @@ def test_bad_sets_are_errors(form, kind, text):
         ({"seed": 2**32, "mode": "google"}, "seed: expected below 2"),
         ({"mode": "google", "projection": "sign"}, "projection: expected"),
         ({"fill_empty": "median"}, "fill_empty: expected 'token' or 'mean', got 'median'"),
-        ({"fill_empty": "mean", "mode": "google"}, "fill_mean: expected false"),
+        (
+            {"fill_empty": "mean", "mode": "google"},
+            "fill_empty: expected True or False in mode 'google', got 'mean'",
+        ),
         ({"mode": "faiss"}, "mode: expected 'native' or 'google', got 'faiss'"),
         ({"projection": "dense"}, "projection: expected"),
         ({"center": np.zeros(4)}, "center: expected shape"),
