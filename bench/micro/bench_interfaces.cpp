@@ -26,7 +26,7 @@ struct Index {
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>(static_cast<std::uint32_t>(i * 2654435761U) >> 8) / 8388608.0F - 1.0F;
     wb_hnsw_create(dim, nullptr, &c);
-    wb_hnsw_add(c, {values.data(), kRows, dim, 0}, nullptr, nullptr, nullptr);
+    wb_hnsw_add(c, {values.data(), kRows, dim, 0, WB_FLOAT32}, nullptr, nullptr, nullptr);
   }
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
@@ -61,7 +61,8 @@ void bench_interfaces(State& state) {
     with.cpp().search({with.query(q), n, dim}, params, with.ids.data(), with.distances.data());
   };
   const auto search_c = [&](std::size_t q) {
-    wb_hnsw_search(with.c, {with.query(q), n, dim, 0}, kK, 64, &run, with.ids.data(), with.distances.data());
+    wb_hnsw_search(with.c, {with.query(q), n, dim, 0, WB_FLOAT32}, kK, 64, &run, with.ids.data(),
+                   with.distances.data());
   };
   whimbrel::Hooks hooks;
   hooks.stop = [] { return false; };

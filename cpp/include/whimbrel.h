@@ -53,12 +53,20 @@ WHIMBREL_API wb_status wb_active_isa(const char** name);
 
 /* ---- Arguments that many calls share ---- */
 
-/* Rows of floats: row i begins at data + i * stride. A stride of 0 means cols. */
+typedef enum wb_vector_type {
+  WB_FLOAT32 = 0,
+  WB_INT8 = 1, /* -128 to 127, a byte each */
+  WB_UINT8 = 2 /* 0 to 255 */
+} wb_vector_type;
+
+/* Rows of numbers: row i begins `i * stride` numbers behind data. A stride of 0 means cols. Floats
+ * everywhere, but for an index that was made for bytes (wb_hnsw_options). */
 typedef struct wb_matrix {
-  const float* data;
+  const void* data;
   size_t rows;
   size_t cols;
   size_t stride;
+  uint32_t type; /* a wb_vector_type */
 } wb_matrix;
 
 /* Called by the thread that made the call, about ten times a second. Anything but 0 cancels the call. */
@@ -138,6 +146,22 @@ WHIMBREL_API wb_status wb_random_order(uint64_t seed, size_t n, int64_t* order);
 
 typedef struct wb_hnsw wb_hnsw;
 
+/* What searches measure on their way. What they return is measured on the vectors. */
+typedef enum wb_codec {
+  WB_CODEC_F32 = 0, /* the vectors themselves */
+  WB_CODEC_SQ8 = 1, /* a byte per coordinate */
+  WB_CODEC_AUTO =
+      2, /* a byte per coordinate of a projection, per coordinate, or the vectors: a sample decides */
+  WB_CODEC_F16 = 3 /* the vectors, which are kept in float16 */
+} wb_codec;
+
+/* How vectors are kept, on which candidates are measured again. */
+typedef enum wb_rerank {
+  WB_RERANK_F32 = 0,
+  WB_RERANK_F16 = 1, /* rounded to float16; not with WB_CODEC_F32, always with WB_CODEC_F16 */
+  WB_RERANK_NONE = 2 /* not at all: codes take their place, and distances are those of what codes stand for */
+} wb_rerank;
+
 typedef struct wb_hnsw_options {
   size_t struct_size;
   uint32_t metric;          /* a wb_metric */
@@ -147,7 +171,9 @@ typedef struct wb_hnsw_options {
   uint64_t seed;
   double batch_growth;     /* growth of the graph per batch; 1 inserts one at a time. 2 */
   uint32_t discard_pruned; /* not 0: do not fill lists with pruned candidates */
-  uint32_t reserved;       /* 0 */
+  uint32_t codec;          /* a wb_codec */
+  uint32_t rerank;         /* a wb_rerank */
+  uint32_t vector_type;    /* a wb_vector_type, of vectors and queries; bytes: WB_L2 or WB_IP, WB_CODEC_F32 */
 } wb_hnsw_options;
 
 /* An empty index of vectors of `dim` values. */
@@ -207,9 +233,14 @@ WHIMBREL_API wb_status wb_hnsw_memory_usage(const wb_hnsw* index, size_t* bytes)
 WHIMBREL_API wb_status wb_hnsw_set_ef_search(wb_hnsw* index, uint32_t ef_search);
 /* All ids in row order; `ids` has room for wb_hnsw_size of them. */
 WHIMBREL_API wb_status wb_hnsw_ids(const wb_hnsw* index, int64_t* ids);
-/* The vectors of n ids, (n, dim), as stored (cosine: normalized). */
-WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n,
-                                           float* vectors);
+/* The vectors of n ids, (n, dim) of the index's vector_type, as stored (cosine: normalized). */
+WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n, void* vectors);
+/* Find the smallest beam with which searches for k reach a recall, measured on `queries` (null: on points of
+ * the index). It is saved with the index, for wb_hnsw_tuned_ef; `ef_search` may be null. */
+WHIMBREL_API wb_status wb_hnsw_tune(wb_hnsw* index, const wb_matrix* queries, double recall, size_t k,
+                                    const wb_run* run, uint32_t* ef_search);
+/* The smallest beam that was tuned for at least this recall and k. */
+WHIMBREL_API wb_status wb_hnsw_tuned_ef(const wb_hnsw* index, double recall, size_t k, uint32_t* ef_search);
 
 /* The file is complete or, on an error, as it was. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);

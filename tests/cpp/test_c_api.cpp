@@ -3,12 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -48,7 +50,7 @@ struct Index {
   }
 
   std::vector<float> values = some_values();
-  wb_matrix matrix = {values.data(), kRows, kDim, 0};
+  wb_matrix matrix = {values.data(), kRows, kDim, 0, WB_FLOAT32};
   wb_hnsw* handle = nullptr;
 };
 
@@ -90,7 +92,7 @@ TEST_CASE("the C interface computes what the C++ interface does") {
 
   std::vector<double> lid(kRows), expected_lid(kRows);
   whimbrel::estimate_lid({expected.data(), kRows, kK}, whimbrel::LidEstimator::kMle, expected_lid.data());
-  CHECK(wb_estimate_lid({distances.data(), kRows, kK, 0}, lid.data()) == WB_OK);
+  CHECK(wb_estimate_lid({distances.data(), kRows, kK, 0, WB_FLOAT32}, lid.data()) == WB_OK);
   CHECK(lid == expected_lid);
 
   std::vector<std::int64_t> order(kRows);
@@ -111,14 +113,16 @@ TEST_CASE("points are removed, replaced and left out through the C interface") {
   const std::int64_t gone[] = {0, 5}, unknown = 12345, third = 2;
   std::int64_t found[3] = {};
   float distances[3] = {};
-  const auto row = [&](std::size_t i) { return wb_matrix{c.values.data() + i * kDim, 1, kDim, 0}; };
+  const auto row = [&](std::size_t i) {
+    return wb_matrix{c.values.data() + i * kDim, 1, kDim, 0, WB_FLOAT32};
+  };
   CHECK(wb_hnsw_remove(c.handle, &unknown, 1, nullptr) == WB_OUT_OF_RANGE);
   CHECK(wb_hnsw_remove(c.handle, nullptr, 1, nullptr) == WB_INVALID_ARGUMENT);
   REQUIRE(wb_hnsw_remove(c.handle, gone, 2, nullptr) == WB_OK);
   CHECK(c.size() == kRows - 2);
   REQUIRE(wb_hnsw_search(c.handle, row(5), 1, 0, nullptr, found, distances) == WB_OK);
   CHECK(found[0] != 5);
-  CHECK(wb_hnsw_update(c.handle, &third, {nullptr, 1, kDim, 0}, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_update(c.handle, &third, {nullptr, 1, kDim, 0, WB_FLOAT32}, nullptr) == WB_INVALID_ARGUMENT);
   CHECK(wb_hnsw_update(c.handle, gone, row(5), nullptr) == WB_OUT_OF_RANGE);
   REQUIRE(wb_hnsw_update(c.handle, &third, row(5), nullptr) == WB_OK);
   REQUIRE(wb_hnsw_compact(c.handle, nullptr) == WB_OK);
@@ -147,12 +151,13 @@ TEST_CASE("null pointers and sizes that overflow are refused with their name") {
   CHECK(wb_hnsw_size(c.handle, nullptr) == WB_INVALID_ARGUMENT);
   CHECK(says("size: "));
   CHECK(wb_hnsw_add(nullptr, c.matrix, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
-  CHECK(wb_hnsw_add(c.handle, {nullptr, 1, kDim, 0}, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_add(c.handle, {nullptr, 1, kDim, 0, WB_FLOAT32}, nullptr, nullptr, nullptr) ==
+        WB_INVALID_ARGUMENT);
   CHECK(says("vectors: "));
-  CHECK(wb_hnsw_add(c.handle, {c.values.data(), 1, kDim, kDim - 1}, nullptr, nullptr, nullptr) ==
+  CHECK(wb_hnsw_add(c.handle, {c.values.data(), 1, kDim, kDim - 1, WB_FLOAT32}, nullptr, nullptr, nullptr) ==
         WB_INVALID_ARGUMENT);
   const std::size_t huge = std::numeric_limits<std::size_t>::max();
-  CHECK(wb_hnsw_add(c.handle, {c.values.data(), huge, kDim, 0}, nullptr, nullptr, nullptr) ==
+  CHECK(wb_hnsw_add(c.handle, {c.values.data(), huge, kDim, 0, WB_FLOAT32}, nullptr, nullptr, nullptr) ==
         WB_INVALID_ARGUMENT);
   CHECK(wb_hnsw_search(c.handle, c.matrix, huge, 0, nullptr, &id, &distance) == WB_INVALID_ARGUMENT);
   CHECK(says("k: "));
@@ -195,6 +200,88 @@ TEST_CASE("options of other versions are read as far as they are known") {
   CHECK(index == nullptr);
 }
 
+TEST_CASE_TEMPLATE("vectors of bytes and codes through the C interface", T, std::int8_t, std::uint8_t) {
+  const std::vector<float> values = some_values();
+  std::vector<T> bytes(values.size());
+  std::ranges::transform(values, bytes.begin(), [](float x) { return static_cast<T>(100 * x); });
+  const std::uint32_t type = std::is_signed_v<T> ? WB_INT8 : WB_UINT8;
+  const wb_matrix matrix = {bytes.data(), kRows, kDim, 0, type};
+  wb_hnsw_options options = {};
+  options.struct_size = sizeof options;
+  options.vector_type = type;
+  wb_hnsw* index = nullptr;
+  REQUIRE(wb_hnsw_create(kDim, &options, &index) == WB_OK);
+  REQUIRE(wb_hnsw_add(index, matrix, nullptr, nullptr, nullptr) == WB_OK);
+
+  const std::int64_t id = 7;
+  std::vector<T> row(kDim);
+  CHECK(wb_hnsw_get_vectors(index, &id, 1, row.data()) == WB_OK);
+  CHECK(std::equal(row.begin(), row.end(), bytes.begin() + id * kDim));
+  CHECK(wb_hnsw_update(index, &id, {bytes.data(), 1, kDim, 0, type}, nullptr) == WB_OK);
+
+  const wb_matrix query = {bytes.data(), 1, kDim, 0, type};
+  std::int64_t ids[2];
+  float distances[2];
+  CHECK(wb_hnsw_search(index, query, 2, 0, nullptr, ids, distances) == WB_OK);
+  CHECK((ids[0] == 0 && ids[1] == id && distances[0] == 0 && distances[1] == 0));
+  CHECK(wb_hnsw_search_among(index, query, 1, 0, &id, 1, nullptr, ids, distances) == WB_OK);
+  CHECK((ids[0] == id && distances[0] == 0));
+
+  const auto refused = [](wb_status status, const char* name) {
+    return status == WB_INVALID_ARGUMENT && std::string(wb_error_message()).find(name) == 0;
+  };
+  const wb_matrix floats = {values.data(), kRows, kDim, 0, WB_FLOAT32};
+  CHECK(refused(wb_hnsw_add(index, floats, nullptr, nullptr, nullptr), "vectors: "));
+  CHECK(refused(wb_hnsw_search(index, floats, 1, 0, nullptr, ids, distances), "queries: "));
+  CHECK(refused(wb_hnsw_add_over(index, matrix, nullptr, nullptr, nullptr), "vectors.type: "));
+  CHECK(refused(wb_knn(matrix, matrix, 1, WB_L2, nullptr, ids, distances), "data.type: "));
+  wb_matrix unknown = matrix;
+  unknown.type = 3;
+  CHECK(refused(wb_hnsw_add(index, unknown, nullptr, nullptr, nullptr), "vectors.type: "));
+  wb_hnsw_free(index);
+  index = nullptr;
+  options.codec = WB_CODEC_SQ8;
+  CHECK(refused(wb_hnsw_create(kDim, &options, &index), "codec: "));
+  options.vector_type = 3;
+  CHECK(refused(wb_hnsw_create(kDim, &options, &index), "vector_type: "));
+  CHECK(index == nullptr);
+}
+
+TEST_CASE("codecs, and a beam tuned for a recall, through the C interface") {
+  wb_hnsw_options options = {};
+  options.struct_size = sizeof options;
+  options.codec = WB_CODEC_F16;
+  options.rerank = WB_RERANK_F16;
+  wb_hnsw* index = nullptr;
+  REQUIRE(wb_hnsw_create(kDim, &options, &index) == WB_OK);
+  const Index c;
+  REQUIRE(wb_hnsw_add(index, c.matrix, nullptr, nullptr, nullptr) == WB_OK);
+  const std::int64_t id = 1;
+  std::vector<float> row(kDim);
+  CHECK(wb_hnsw_get_vectors(index, &id, 1, row.data()) == WB_OK);
+  for (std::size_t d = 0; d < kDim; ++d) {
+    CHECK(row[d] != c.values[kDim + d]);  // rounded
+    CHECK(std::abs(row[d] - c.values[kDim + d]) <= 0x1p-12f);
+  }
+
+  std::uint32_t ef = 0, found = 0;
+  CHECK(wb_hnsw_tuned_ef(index, .9, kK, &ef) == WB_INVALID_ARGUMENT);  // none was
+  CHECK(wb_hnsw_tune(index, nullptr, .9, kK, nullptr, &found) == WB_OK);
+  CHECK(wb_hnsw_tuned_ef(index, .9, kK, &ef) == WB_OK);
+  CHECK((ef == found && ef >= kK));
+  CHECK(wb_hnsw_tune(index, &c.matrix, .95, kK, nullptr, nullptr) == WB_OK);
+  CHECK(wb_hnsw_tune(index, nullptr, 2, kK, nullptr, nullptr) == WB_INVALID_ARGUMENT);
+  CHECK(wb_hnsw_tuned_ef(index, .9, kK, nullptr) == WB_INVALID_ARGUMENT);
+  wb_hnsw_free(index);
+
+  options.codec = 99;
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_INVALID_ARGUMENT);
+  options.codec = WB_CODEC_F32;  // not with float16
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_INVALID_ARGUMENT);
+  options.rerank = 99;
+  CHECK(wb_hnsw_create(kDim, &options, &index) == WB_INVALID_ARGUMENT);
+}
+
 TEST_CASE("a cancelled addition changes nothing, whenever it is cancelled") {
   Index c;
   std::string before;
@@ -228,7 +315,7 @@ TEST_CASE("an index in a file or in memory is searched where it is") {
   std::copy(bytes.begin(), bytes.end(), aligned.data());
   std::int64_t expected = -1, id = -1;
   float distance = 0;
-  const wb_matrix query = {c.values.data(), 1, kDim, 0};
+  const wb_matrix query = {c.values.data(), 1, kDim, 0, WB_FLOAT32};
   CHECK(wb_hnsw_search(c.handle, query, 1, 0, nullptr, &expected, &distance) == WB_OK);
   wb_hnsw *mapped = nullptr, *viewed = nullptr;
   REQUIRE(wb_hnsw_map(path.c_str(), 0, &mapped) == WB_OK);
@@ -263,7 +350,7 @@ TEST_CASE("an index is built over the caller's vectors, and saved without them")
   REQUIRE(wb_hnsw_load_over(path.c_str(), c.matrix, 1, &again) == WB_OK);
   std::int64_t expected = -1, id = -2;
   float distance = 0;
-  const wb_matrix query = {c.values.data() + kDim, 1, kDim, 0};
+  const wb_matrix query = {c.values.data() + kDim, 1, kDim, 0, WB_FLOAT32};
   CHECK(wb_hnsw_search(over, query, 1, 0, nullptr, &expected, &distance) == WB_OK);
   CHECK(wb_hnsw_search(again, query, 1, 0, nullptr, &id, &distance) == WB_OK);
   CHECK(id == expected);
@@ -313,7 +400,7 @@ TEST_CASE("encodings come through the C interface, and bad sets do not") {
   const std::vector<float> values = some_values();
   const std::vector<std::int64_t> offsets{0, 7, 7, 20}, falling{0, 9, 7, 20};
   std::vector<float> out(3 * dim_out, -1.0f);
-  wb_ragged sets = {{values.data(), 20, kDim, 0}, offsets.data(), 3};
+  wb_ragged sets = {{values.data(), 20, kDim, 0, WB_FLOAT32}, offsets.data(), 3};
   CHECK(wb_fde_encode_documents(encoder, sets, nullptr, out.data()) == WB_OK);
   CHECK(out[dim_out] == 0);  // the empty document
   CHECK(wb_fde_encode_queries(encoder, sets, nullptr, nullptr) == WB_INVALID_ARGUMENT);
@@ -329,7 +416,7 @@ TEST_CASE("a multi-vector index in C finds documents by their own tokens, and re
   const std::vector<float> values = some_values();  // 400 tokens
   std::vector<std::int64_t> offsets(kDocs + 1);
   for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int64_t>(i * kTokens);
-  const wb_ragged docs = {{values.data(), kDocs * kTokens, kDim, 0}, offsets.data(), kDocs};
+  const wb_ragged docs = {{values.data(), kDocs * kTokens, kDim, 0, WB_FLOAT32}, offsets.data(), kDocs};
 
   wb_multi_vector* index = nullptr;
   wb_multi_vector_options options = {};
@@ -339,8 +426,8 @@ TEST_CASE("a multi-vector index in C finds documents by their own tokens, and re
   options.store = WB_TOKENS_F32;
   REQUIRE(wb_multi_vector_create(kDim, kDim, &options, &index) == WB_OK);
   // The first token of each document stands for it.
-  const wb_matrix encodings = {values.data(), kDocs, kDim, kTokens * kDim};
-  const wb_matrix too_few = {values.data(), kDocs - 1, kDim, kTokens * kDim};
+  const wb_matrix encodings = {values.data(), kDocs, kDim, kTokens * kDim, WB_FLOAT32};
+  const wb_matrix too_few = {values.data(), kDocs - 1, kDim, kTokens * kDim, WB_FLOAT32};
   CHECK(wb_multi_vector_add(index, too_few, docs, nullptr) == WB_INVALID_ARGUMENT);
   REQUIRE(wb_multi_vector_add(index, encodings, docs, nullptr) == WB_OK);
 

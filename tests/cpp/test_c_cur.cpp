@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kQueries = 20, kItems = 250, kBudget = 60, kK = 7;
 const whimbrel::RandomSets kScores({kQueries + 1}, kItems, 9);
-const wb_matrix kAnchors = {kScores.tokens.data(), kQueries, kItems, 0};
+const wb_matrix kAnchors = {kScores.tokens.data(), kQueries, kItems, 0, WB_FLOAT32};
 
 float score(std::int64_t item) { return kScores.view().tokens.row(kQueries)[item]; }
 
@@ -141,7 +141,7 @@ TEST_CASE("an index with a first stage goes through callbacks, and searches need
 
   wb_cur_search* search = nullptr;
   CHECK(wb_cur_search_create(copy, nullptr, nullptr, 0, nullptr, &search) == WB_INVALID_ARGUMENT);
-  CHECK(wb_cur_search_create(copy, nullptr, nullptr, 0, kAnchors.data, &search) == WB_OK);
+  CHECK(wb_cur_search_create(copy, nullptr, nullptr, 0, kScores.tokens.data(), &search) == WB_OK);
   wb_cur_search_free(search);
   wb_cur_free(copy);
   wb_cur_free(index);
@@ -159,10 +159,11 @@ TEST_CASE("bad arguments of a search with a scorer are refused with their name")
 
   CHECK(wb_cur_fit(kAnchors, nullptr, nullptr, nullptr, nullptr) == WB_INVALID_ARGUMENT);
   CHECK(says("index: "));
-  CHECK(wb_cur_fit({nullptr, 2, 3, 0}, nullptr, nullptr, nullptr, &index) == WB_INVALID_ARGUMENT);
+  CHECK(wb_cur_fit({nullptr, 2, 3, 0, WB_FLOAT32}, nullptr, nullptr, nullptr, &index) == WB_INVALID_ARGUMENT);
   CHECK(says("anchor_scores: "));
-  CHECK(wb_cur_fit({&value, huge, huge, 0}, nullptr, nullptr, nullptr, &index) == WB_INVALID_ARGUMENT);
-  const wb_matrix none = {nullptr, 0, 0, 0};
+  CHECK(wb_cur_fit({&value, huge, huge, 0, WB_FLOAT32}, nullptr, nullptr, nullptr, &index) ==
+        WB_INVALID_ARGUMENT);
+  const wb_matrix none = {nullptr, 0, 0, 0, WB_FLOAT32};
   CHECK(wb_cur_fit(kAnchors, &none, nullptr, nullptr, &index) == WB_INVALID_ARGUMENT);
   CHECK(says("first_stage: "));
   wb_cur_options options = {};

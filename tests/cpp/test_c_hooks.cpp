@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kRows = 500, kDim = 8, kK = 5;
 const whimbrel::RandomSets kSet({kRows}, kDim, 3);
-const wb_matrix kMatrix = {kSet.tokens.data(), kRows, kDim, 0};
+const wb_matrix kMatrix = {kSet.tokens.data(), kRows, kDim, 0, WB_FLOAT32};
 
 /// Hooks of this thread until the end of the test.
 struct Use {
@@ -139,7 +139,7 @@ TEST_CASE("a limit of one byte is an error of every function that makes somethin
   for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int64_t>(5 * i);
   std::vector<float> values(kRows * kRows);
   const wb_ragged docs = {kMatrix, offsets.data(), offsets.size() - 1};
-  const wb_matrix encodings = {kMatrix.data, docs.sets, kDim, 0};
+  const wb_matrix encodings = {kMatrix.data, docs.sets, kDim, 0, WB_FLOAT32};
   REQUIRE(wb_multi_vector_create(kDim, kDim, nullptr, &sets) == WB_OK);
   REQUIRE(wb_multi_vector_add(sets, encodings, docs, nullptr) == WB_OK);
   std::string index_bytes = bytes_of(index), sets_bytes;

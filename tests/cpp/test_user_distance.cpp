@@ -374,14 +374,16 @@ TEST_CASE("a distance in C") {
   distance.context = &fail;
   wb_hnsw *index = nullptr, *other = nullptr;
   REQUIRE(wb_hnsw_create_user(kDim, &distance, nullptr, &index) == WB_OK);
-  REQUIRE(wb_hnsw_add(index, {rows.data(), 400, kDim, 0}, nullptr, nullptr, nullptr) == WB_OK);
+  REQUIRE(wb_hnsw_add(index, {rows.data(), 400, kDim, 0, WB_FLOAT32}, nullptr, nullptr, nullptr) == WB_OK);
   std::int64_t id = -1;
   float found = -1;
-  REQUIRE(wb_hnsw_search(index, {rows.data() + 7 * kDim, 1, kDim, 0}, 1, 0, nullptr, &id, &found) == WB_OK);
+  REQUIRE(wb_hnsw_search(index, {rows.data() + 7 * kDim, 1, kDim, 0, WB_FLOAT32}, 1, 0, nullptr, &id,
+                         &found) == WB_OK);
   CHECK(id == 7);
   CHECK(found == 0);
   fail = 5;
-  CHECK(wb_hnsw_search(index, {rows.data(), 1, kDim, 0}, 1, 0, nullptr, &id, &found) == WB_DISTANCE_FAILED);
+  CHECK(wb_hnsw_search(index, {rows.data(), 1, kDim, 0, WB_FLOAT32}, 1, 0, nullptr, &id, &found) ==
+        WB_DISTANCE_FAILED);
   CHECK(std::string(wb_error_message()) == "distance: expected 0 from its function, got 5");
   fail = 0;
 
@@ -399,7 +401,8 @@ TEST_CASE("a distance in C") {
   REQUIRE(wb_hnsw_write(index, append, &bytes) == WB_OK);
   std::string rest = bytes;
   REQUIRE(wb_hnsw_read_user(take, &rest, &distance, &other) == WB_OK);
-  REQUIRE(wb_hnsw_search(other, {rows.data() + 9 * kDim, 1, kDim, 0}, 1, 0, nullptr, &id, &found) == WB_OK);
+  REQUIRE(wb_hnsw_search(other, {rows.data() + 9 * kDim, 1, kDim, 0, WB_FLOAT32}, 1, 0, nullptr, &id,
+                         &found) == WB_OK);
   CHECK(id == 9);
   wb_hnsw_free(other);
   other = nullptr;

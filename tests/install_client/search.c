@@ -60,7 +60,7 @@ int main(void) {
   wb_hnsw *index = NULL, *copy = NULL;
   wb_hnsw_options options = {sizeof options};
   options.M = 12;
-  wb_matrix vectors = {values, N, DIM, 0};
+  wb_matrix vectors = {.data = values, .rows = N, .cols = DIM};
   CHECK(wb_hnsw_create(DIM, &options, &index));
   CHECK(wb_hnsw_add(index, vectors, NULL, NULL, NULL));
 

@@ -85,13 +85,38 @@ std::size_t product(const char* name, std::size_t a, std::size_t b) {
   return a * b;
 }
 
-MatrixView<const float> read_matrix(const char* name, const wb_matrix& matrix) {
+VectorsView read_vectors(const char* name, const wb_matrix& matrix) {
   const std::size_t stride = matrix.stride == 0 ? matrix.cols : matrix.stride;
   if (stride < matrix.cols)
     throw std::invalid_argument(std::string(name) + ".stride: expected at least cols, got " +
                                 std::to_string(stride));
-  required_array(name, matrix.data, product(name, matrix.rows, stride));
-  return {matrix.data, matrix.rows, matrix.cols, stride};
+  required_array(name, static_cast<const std::byte*>(matrix.data), product(name, matrix.rows, stride));
+  const auto view = [&]<class T>(const T* data) {
+    return VectorsView(data, matrix.rows, matrix.cols, stride);
+  };
+  switch (read_vector_type(std::string(name) + ".type", matrix.type)) {
+    case VectorType::kInt8:
+      return view(static_cast<const std::int8_t*>(matrix.data));
+    case VectorType::kUint8:
+      return view(static_cast<const std::uint8_t*>(matrix.data));
+    case VectorType::kFloat32:
+      break;
+  }
+  return view(static_cast<const float*>(matrix.data));
+}
+
+MatrixView<const float> read_matrix(const char* name, const wb_matrix& matrix) {
+  const VectorsView vectors = read_vectors(name, matrix);
+  if (vectors.type != VectorType::kFloat32)
+    throw std::invalid_argument(std::string(name) + ".type: expected WB_FLOAT32, got " +
+                                std::to_string(matrix.type));
+  return vectors.as<float>();
+}
+
+VectorType read_vector_type(const std::string& name, std::uint32_t type) {
+  if (type > WB_UINT8)
+    throw std::invalid_argument(name + ": expected a wb_vector_type, got " + std::to_string(type));
+  return static_cast<VectorType>(type);
 }
 
 Metric read_metric(std::uint32_t metric) {

@@ -17,6 +17,7 @@
 #include "whimbrel/metric.hpp"
 #include "whimbrel/progress.hpp"
 #include "whimbrel/ragged_view.hpp"
+#include "whimbrel/vectors_view.hpp"
 
 namespace whimbrel::c_api {
 
@@ -102,9 +103,12 @@ ByteSource read_source(wb_read read, void* context);
 /// a * b, if that many doubles can be addressed.
 std::size_t product(const char* name, std::size_t a, std::size_t b);
 
+/// Floats only.
 MatrixView<const float> read_matrix(const char* name, const wb_matrix& matrix);
+VectorsView read_vectors(const char* name, const wb_matrix& matrix);
 RaggedView read_ragged(const char* name, const wb_ragged& sets);
 Metric read_metric(std::uint32_t metric);
+VectorType read_vector_type(const std::string& name, std::uint32_t type);
 
 /// Of (rows, k) results.
 void check_results(std::size_t rows, std::size_t k, const std::int64_t* ids, const float* values);

@@ -17,6 +17,34 @@ std::span<const std::int64_t> read_ids(const std::int64_t* ids, std::size_t n) {
   return ids == nullptr ? std::span<const std::int64_t>{} : std::span(ids, n);
 }
 
+whimbrel::Codec read_codec(std::uint32_t codec) {
+  switch (codec) {
+    case WB_CODEC_F32:
+      return whimbrel::Codec::kF32;
+    case WB_CODEC_SQ8:
+      return whimbrel::Codec::kSq8;
+    case WB_CODEC_AUTO:
+      return whimbrel::Codec::kAuto;
+    case WB_CODEC_F16:
+      return whimbrel::Codec::kF16;
+    default:
+      throw std::invalid_argument("codec: expected a wb_codec, got " + std::to_string(codec));
+  }
+}
+
+whimbrel::Rerank read_rerank(std::uint32_t rerank) {
+  switch (rerank) {
+    case WB_RERANK_F32:
+      return whimbrel::Rerank::kF32;
+    case WB_RERANK_F16:
+      return whimbrel::Rerank::kF16;
+    case WB_RERANK_NONE:
+      return whimbrel::Rerank::kNone;
+    default:
+      throw std::invalid_argument("rerank: expected a wb_rerank, got " + std::to_string(rerank));
+  }
+}
+
 whimbrel::HnswParams read_params(const wb_hnsw_options* options) {
   const wb_hnsw_options given = read_options("wb_hnsw_options", options);
   whimbrel::HnswParams params;
@@ -27,6 +55,9 @@ whimbrel::HnswParams read_params(const wb_hnsw_options* options) {
   params.seed = given.seed;
   params.batch_growth = or_default(given.batch_growth, params.batch_growth);
   params.keep_pruned = given.discard_pruned == 0;
+  params.codec = read_codec(given.codec);
+  params.rerank = read_rerank(given.rerank);
+  params.vector_type = read_vector_type("vector_type", given.vector_type);
   return params;
 }
 
@@ -74,7 +105,7 @@ void wb_hnsw_free(wb_hnsw* index) { delete index; }
 wb_status wb_hnsw_add(wb_hnsw* index, wb_matrix vectors, const int64_t* ids, const int64_t* order,
                       const wb_run* run) {
   return guarded([&] {
-    const auto rows = read_matrix("vectors", vectors);
+    const auto rows = read_vectors("vectors", vectors);
     const Run how = read_run(run);
     required("index", index)
         .index.add(rows, {read_ids(ids, rows.rows), read_ids(order, rows.rows), how.threads, how.progress});
@@ -95,7 +126,7 @@ wb_status wb_hnsw_add_over(wb_hnsw* index, wb_matrix vectors, const int64_t* ids
 wb_status wb_hnsw_search(const wb_hnsw* index, wb_matrix queries, size_t k, size_t ef_search,
                          const wb_run* run, int64_t* ids, float* distances) {
   return guarded([&] {
-    const auto asked = read_matrix("queries", queries);
+    const auto asked = read_vectors("queries", queries);
     const Run how = read_run(run);
     check_results(asked.rows, k, ids, distances);
     required("index", index).index.search(asked, {k, ef_search, how.threads, how.progress}, ids, distances);
@@ -111,7 +142,7 @@ wb_status wb_hnsw_remove(wb_hnsw* index, const int64_t* ids, size_t n, const wb_
 
 wb_status wb_hnsw_update(wb_hnsw* index, const int64_t* ids, wb_matrix vectors, const wb_run* run) {
   return guarded([&] {
-    const auto rows = read_matrix("vectors", vectors);
+    const auto rows = read_vectors("vectors", vectors);
     const Run how = read_run(run);
     required("index", index)
         .index.update({required_array("ids", ids, rows.rows), rows.rows}, rows, {how.threads, how.progress});
@@ -136,7 +167,7 @@ wb_status wb_hnsw_search_among(const wb_hnsw* index, wb_matrix queries, size_t k
                                const int64_t* allowed, size_t n_allowed, const wb_run* run, int64_t* ids,
                                float* distances) {
   return guarded([&] {
-    const auto asked = read_matrix("queries", queries);
+    const auto asked = read_vectors("queries", queries);
     const Run how = read_run(run);
     check_results(asked.rows, k, ids, distances);
     const whimbrel::IdFilter filter({required_array("allowed", allowed, n_allowed), n_allowed});
@@ -169,12 +200,36 @@ wb_status wb_hnsw_ids(const wb_hnsw* index, int64_t* ids) {
   });
 }
 
-wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n, float* vectors) {
+wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n, void* vectors) {
   return guarded([&] {
     const whimbrel::HnswIndex& hnsw = required("index", index).index;
     required_array("ids", ids, product("n", n, hnsw.dim()));
-    hnsw.get_vectors({ids, n}, required_array("vectors", vectors, n));
+    required_array("vectors", static_cast<std::byte*>(vectors), n);
+    switch (hnsw.params().vector_type) {
+      case whimbrel::VectorType::kFloat32:
+        return hnsw.get_vectors({ids, n}, static_cast<float*>(vectors));
+      case whimbrel::VectorType::kInt8:
+        return hnsw.get_vectors({ids, n}, static_cast<std::int8_t*>(vectors));
+      case whimbrel::VectorType::kUint8:
+        return hnsw.get_vectors({ids, n}, static_cast<std::uint8_t*>(vectors));
+    }
   });
+}
+
+wb_status wb_hnsw_tune(wb_hnsw* index, const wb_matrix* queries, double recall, size_t k, const wb_run* run,
+                       uint32_t* ef_search) {
+  return guarded([&] {
+    const Run how = read_run(run);
+    whimbrel::TuneParams params{.recall = recall, .k = k, .threads = how.threads, .progress = how.progress};
+    if (queries != nullptr) params.queries = read_vectors("queries", *queries);
+    const whimbrel::TunedEf tuned = required("index", index).index.tune(params);
+    if (ef_search != nullptr) *ef_search = tuned.ef_search;
+  });
+}
+
+wb_status wb_hnsw_tuned_ef(const wb_hnsw* index, double recall, size_t k, uint32_t* ef_search) {
+  return guarded(
+      [&] { required("ef_search", ef_search) = required("index", index).index.tuned_ef(recall, k); });
 }
 
 wb_status wb_hnsw_save(const wb_hnsw* index, const char* path) {

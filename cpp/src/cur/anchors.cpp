@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/memory.hpp"
 #include "base/parallel.hpp"
 #include "base/top_k.hpp"
 #include "base/vectors.hpp"
@@ -118,7 +119,7 @@ class AnchorSelection {
     std::vector<std::int64_t> chosen =
         select_greedily(index_, count_, threads_, passes_, [&](std::size_t n) { meter_.update(n); });
     if (chosen.size() < count_) {
-      std::vector<std::uint8_t> taken = index_.removed;
+      CountedVector<std::uint8_t> taken = index_.removed;
       for (const std::int64_t id : chosen) taken[static_cast<std::size_t>(id)] = 1;
       for (const std::int64_t id :
            highest([&](std::size_t i) { return uniform(seed_, RandomPurpose::kCurAnchors, i); }))
@@ -158,16 +159,16 @@ class AnchorSelection {
     for (std::size_t i = 0; i < n_; ++i)
       if (index_.removed[i] == 0) all.push_back(i);
     std::vector<std::uint32_t> cluster(all.size());
-    std::vector<float> distance(all.size());
+    CountedVector<float> distance(all.size());
     assign(centers, all, cluster.data(), distance.data());
     std::vector<std::int64_t> nearest(count_, -1);
-    std::vector<float> least(count_, std::numeric_limits<float>::infinity());
+    CountedVector<float> least(count_, std::numeric_limits<float>::infinity());
     for (std::size_t i = 0; i < all.size(); ++i)
       if (distance[i] < least[cluster[i]]) {
         least[cluster[i]] = distance[i];
         nearest[cluster[i]] = static_cast<std::int64_t>(all[i]);
       }
-    std::vector<std::uint8_t> taken(n_);
+    CountedVector<std::uint8_t> taken(n_);
     for (const std::int64_t id : nearest)
       if (id >= 0) taken[static_cast<std::size_t>(id)] = 1;
     std::erase(nearest, -1);

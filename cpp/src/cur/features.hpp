@@ -54,7 +54,7 @@ class ItemFeatures {
   const kernels::KernelTable* table_;
   std::size_t dim_, stride_, chunk_rows_;
   std::variant<BlockRows<float>, BlockRows<kernels::Half>, BlockRows<std::int8_t>> rows_;
-  std::vector<float> scales_;
+  CountedVector<float> scales_;
 };
 
 }  // namespace whimbrel

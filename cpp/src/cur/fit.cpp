@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/hooks.hpp"
+#include "base/memory.hpp"
 #include "base/parallel.hpp"
 #include "base/vectors.hpp"
 #include "cur/first_stage.hpp"
@@ -40,7 +41,7 @@ void set_means(CurIndex::Impl& impl, std::size_t first, MatrixView<const float> 
 }
 
 /// Centered values of evenly spaced items, (queries, sample).
-MatrixXd centered_sample(MatrixView<const float> values, const std::vector<float>& mean) {
+MatrixXd centered_sample(MatrixView<const float> values, const CountedVector<float>& mean) {
   const std::size_t n = values.cols, count = std::min(n, kFirstSample);
   MatrixXd out(static_cast<Eigen::Index>(values.rows), static_cast<Eigen::Index>(count));
   for (std::size_t s = 0; s < count; ++s)
@@ -59,6 +60,16 @@ void residual_column(const CurIndex::Impl& impl, std::size_t item, MatrixView<co
       x -= impl.slope * (static_cast<double>(first_stage.row(a)[i]) - impl.first_mean[item]);
     out[a] = static_cast<float>(x);
   }
+}
+
+/// With room for n and no more.
+template <class T>
+CountedVector<T> resized(const CountedVector<T>& values, std::size_t n) {
+  CountedVector<T> out;
+  out.reserve(n);
+  out = values;
+  out.resize(n);
+  return out;
 }
 
 void check_first_stage(const CurIndex::Impl& impl, MatrixView<const float> first_stage, std::size_t rows,
@@ -102,6 +113,7 @@ MatrixXd sample_gram(std::size_t n, std::size_t dim, std::size_t max_items, std:
                      const std::function<void(std::size_t, float*)>& row) {
   const std::size_t count = std::min(n, max_items);
   const auto d = static_cast<Eigen::Index>(dim);
+  const Charge sums((kParts + 1) * dim * dim * sizeof(double));  // Eigen does not ask an account
   std::vector<MatrixXd> parts(kParts);
   parallel_for(kParts, threads, [&](std::size_t part, std::size_t) {
     MatrixXd sum = MatrixXd::Zero(d, d), block(d, static_cast<Eigen::Index>(kBlockItems));
@@ -223,17 +235,22 @@ void CurIndex::add_items(MatrixView<const float> scores, MatrixView<const float>
   if (scores.cols == 0) return;
   const std::size_t old = impl_->size(), n = old + scores.cols;
   if (n >= (std::size_t{1} << 31)) throw std::length_error("scores: expected fewer than 2^31 items in all");
+  // Longer copies, so that what there was can come back whole, with its memory.
+  CountedVector<float> mean = resized(impl_->mean, n);
+  CountedVector<float> first_mean = resized(impl_->first_mean, impl_->has_first_stage() ? n : 0);
+  CountedVector<std::uint8_t> removed = resized(impl_->removed, n);
+  const auto exchange = [&]() noexcept {
+    impl_->mean.swap(mean);
+    impl_->first_mean.swap(first_mean);
+    impl_->removed.swap(removed);
+  };
+  exchange();
   try {
-    impl_->mean.resize(n);
-    impl_->removed.resize(n);
-    if (impl_->has_first_stage()) impl_->first_mean.resize(n);
     set_means(*impl_, old, scores, first_stage, 0, scores.cols);
     impl_->features.resize(n);
     set_items(*impl_, old, scores, first_stage, resolve_threads(0), {});
   } catch (...) {
-    impl_->mean.resize(old);
-    impl_->removed.resize(old);
-    if (impl_->has_first_stage()) impl_->first_mean.resize(old);
+    exchange();
     impl_->features.resize(old);
     throw;
   }
@@ -256,7 +273,8 @@ void CurIndex::add_queries(MatrixView<const float> scores, MatrixView<const floa
   fresh.features.resize(n);
   // The features of the anchor queries that were there move with the means.
   const double share = static_cast<double>(scores.rows) / static_cast<double>(queries);
-  std::vector<float> row(queries), new_mean(1), new_first(1);
+  std::vector<float> row(queries);
+  CountedVector<float> new_mean(1), new_first(1);
   double squares = 0;
   for (std::size_t i = 0; i < n; ++i) {
     check_stop();

@@ -62,14 +62,14 @@ class CpuPasses final : public GreedyPasses {
   std::size_t threads_;
   AlignedArray<float> x_, w_;  // padded
   std::vector<double> column_, diagonal_;
-  std::vector<std::uint8_t> blocked_;
+  CountedVector<std::uint8_t> blocked_;
   double tiny_ = 0;
 };
 
 /// Features as GreedyStart wants them.
-std::vector<float> rows_for_passes(const ItemFeatures& features) {
+CountedVector<float> rows_for_passes(const ItemFeatures& features) {
   const std::size_t dim = features.dim();
-  std::vector<float> rows(features.size() * dim);
+  CountedVector<float> rows(features.size() * dim);
   for (std::size_t i = 0; i < features.size(); ++i) {
     if (features.scales().empty()) {
       features.row(i, rows.data() + i * dim);
@@ -118,7 +118,7 @@ std::vector<std::int64_t> select_greedily(const CurIndex::Impl& index, std::size
   CpuPasses cpu(features, threads);
   GreedyPasses& all = passes != nullptr ? *passes : cpu;
   {
-    const std::vector<float> rows = passes != nullptr ? rows_for_passes(features) : std::vector<float>();
+    const CountedVector<float> rows = passes != nullptr ? rows_for_passes(features) : CountedVector<float>();
     all.start({{rows.data(), n, dim}, features.scales(), column, diagonal, index.removed, tiny});
   }
   std::vector<std::int64_t> chosen;

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "cur/features.hpp"
 #include "whimbrel/cur.hpp"
 
@@ -20,18 +21,18 @@ struct CurIndex::Impl {
   CurParams params;
   std::size_t n_queries;
   ItemFeatures features;
-  std::vector<float> mean;        // score of each item, the average anchor query
-  std::vector<float> first_mean;  // the same of the first stage; empty without one
-  double slope = 0;               // scores per unit of the first stage, both centered
+  CountedVector<float> mean;        // score of each item, the average anchor query
+  CountedVector<float> first_mean;  // the same of the first stage; empty without one
+  double slope = 0;                 // scores per unit of the first stage, both centered
   // What first stages of queries are compared by (first_stage.hpp), if gain is not 0.
   double first_gain = 0, first_ridge = 0;
-  std::size_t fitted_size = 0;        // items when the sample was taken
-  Eigen::MatrixXf first_sample;       // (n_queries, sample), above the means
-  Eigen::MatrixXd first_factor;       // lower Cholesky factor
-  double scale = 1;                   // mean squared norm of a feature row
-  Eigen::MatrixXd projection;         // (n_queries, rank); empty without a rank
-  std::vector<std::uint8_t> removed;  // 1: never proposed
-  std::uint64_t changes = 0;          // a search under way must not see another one
+  std::size_t fitted_size = 0;          // items when the sample was taken
+  Eigen::MatrixXf first_sample;         // (n_queries, sample), above the means
+  Eigen::MatrixXd first_factor;         // lower Cholesky factor
+  double scale = 1;                     // mean squared norm of a feature row
+  Eigen::MatrixXd projection;           // (n_queries, rank); empty without a rank
+  CountedVector<std::uint8_t> removed;  // 1: never proposed
+  std::uint64_t changes = 0;            // a search under way must not see another one
   mutable std::shared_mutex mutex;
 
   std::size_t size() const noexcept { return features.size(); }

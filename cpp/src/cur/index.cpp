@@ -100,7 +100,7 @@ std::size_t CurIndex::memory_usage() const {
 }
 std::vector<float> CurIndex::item_means() const {
   const std::shared_lock lock(impl_->mutex);
-  return impl_->mean;
+  return {impl_->mean.begin(), impl_->mean.end()};
 }
 
 void CurIndex::item_vectors(std::span<float> out) const {
@@ -158,7 +158,7 @@ void CurIndex::retrieve(std::span<const std::int64_t> item_ids, Scores scores, S
   if (k == 0) throw std::invalid_argument("k: expected at least 1, got 0");
   check_query_arguments(*impl_, item_ids, scores, first_stage, options);
   const std::size_t threads = resolve_threads(options.threads);
-  std::vector<std::uint8_t> blocked = impl_->removed;
+  CountedVector<std::uint8_t> blocked = impl_->removed;
   if (exclude_scored)
     for (const std::int64_t id : item_ids) blocked[static_cast<std::size_t>(id)] = 1;
   std::vector<QueryWeights> many;

@@ -30,15 +30,15 @@ static_assert(sizeof(Params) == 80);
 
 [[noreturn]] void damaged(const std::string& what) { throw FormatError("file: expected " + what); }
 
-template <class T>
-SectionToWrite vector_section(Tag tag, const std::vector<T>& values) {
+template <class T, class Allocator>
+SectionToWrite vector_section(Tag tag, const std::vector<T, Allocator>& values) {
   return {tag, false, values.size() * sizeof(T),
           [&values](const ByteSink& sink) { sink(values.data(), values.size() * sizeof(T)); }};
 }
 
 /// Grows with what was really read, so that a false size runs into the end of the file, not out of memory.
-template <class T>
-void read_vector(ContainerReader& reader, Tag tag, std::size_t n, std::vector<T>& values) {
+template <class T, class Allocator>
+void read_vector(ContainerReader& reader, Tag tag, std::size_t n, std::vector<T, Allocator>& values) {
   reader.open(tag, n * sizeof(T));
   values.clear();
   while (values.size() < n) {
