@@ -247,9 +247,9 @@ class WHIMBREL_API HnswIndex {
   void compact(const ChangeOptions& options = {});
 
   /// Choose the links of all points again, by what the finished graph finds for them: recall then depends
-  /// little on the order of insertion. Takes about as long as a build; lists stay within their room. Searches
-  /// go on. The same index gives the same graph for any thread count. Links to removed points are replaced
-  /// first, as by compact(); if it throws after that, the graph is as it was.
+  /// little on the order of insertion. Takes about three times as long as a build; lists stay within their
+  /// room. Searches go on. The same index gives the same graph for any thread count. Links to removed points
+  /// are replaced first, as by compact(); if it throws after that, the graph is as it was.
   void refine(const ChangeOptions& options = {});
 
   /// The approximate k nearest of each query, nearest first, equal distances by id; missing: id -1, distance
