@@ -95,7 +95,7 @@ def read(folder: Path, name: str, split: str = "") -> tuple[Texts, Texts, Grades
 
 
 def lists(folder: Path, rng: np.random.Generator) -> list[tuple[str, list[str]]]:
-    """Queries with a relevant passage, up to two lexical neighbours and others by chance. No test judgement."""
+    """Queries with a relevant passage, two lexical neighbours and others by chance; no test judgement."""
     made = []
     for name, split, least in (("scifact", "train", 1), ("nfcorpus", "train", 2), ("cosqa", "dev", 1)):
         passages, queries, grades = read(folder, name, split)
@@ -172,7 +172,7 @@ def score(folder: Path, model: CrossEncoder, out: Path, n_queries: int) -> None:
     passages, queries, grades = read(folder, out.stem.split("_")[0])
     names = list(grades)[:n_queries]
     partial = out.with_suffix(".part.npy")
-    rows = list(np.load(partial)) if partial.exists() else []
+    rows = list(np.load(partial))[: len(names)] if partial.exists() else []
     for i in range(len(rows), len(names)):
         rows.append(model.score(queries[names[i]], list(passages.values())))
         if (i + 1) % 10 == 0:

@@ -148,11 +148,10 @@ typedef struct wb_hnsw wb_hnsw;
 
 /* What searches measure on their way. What they return is measured on the vectors. */
 typedef enum wb_codec {
-  WB_CODEC_F32 = 0, /* the vectors themselves */
-  WB_CODEC_SQ8 = 1, /* a byte per coordinate */
-  WB_CODEC_AUTO =
-      2, /* a byte per coordinate of a projection, per coordinate, or the vectors: a sample decides */
-  WB_CODEC_F16 = 3 /* the vectors, which are kept in float16 */
+  WB_CODEC_F32 = 0,  /* the vectors themselves */
+  WB_CODEC_SQ8 = 1,  /* a byte per coordinate */
+  WB_CODEC_AUTO = 2, /* a byte per coordinate of a projection, as above, or as they are: a sample decides */
+  WB_CODEC_F16 = 3   /* the vectors, which are kept in float16 */
 } wb_codec;
 
 /* How vectors are kept, on which candidates are measured again. */
