@@ -1,7 +1,7 @@
 """A cross-encoder fine-tuned from all-MiniLM-L6-v2, and its scores of pairs, for `whimbrel bench cur`.
 
   python -m bench.cross_encoder train --data DIR MODEL.pt
-  python -m bench.cross_encoder score --data DIR MODEL.pt nfcorpus_NAME.npz
+  python -m bench.cross_encoder score --data DIR MODEL.pt scifact_NAME.npz
 
 Needs the extra `[models]`. All six layers read query and passage together (96 tokens, the passage cut) in
 bfloat16; pooling and logit are float32, so that scores have few ties. On two cores with AMX training takes a
@@ -192,8 +192,8 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with text/NAME/corpus.jsonl.gz and so on"
     )
-    parser.add_argument("--passes", type=int, default=3, help="over the examples")
-    parser.add_argument("--queries", type=int, default=300, help="to score")
+    parser.add_argument("--passes", type=int, default=2, help="over the examples")
+    parser.add_argument("--queries", type=int, default=150, help="to score")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path, nargs="?", help="matrix of scores, named after its collection")
     args = parser.parse_args()

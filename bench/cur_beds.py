@@ -16,6 +16,7 @@ from .data import read_arrays
 from .dataset import DataError
 
 TOKENS = "multivec/minilm_nfcorpus_f16.npz"
+SCORES = Path(__file__).parent / "scores" / "scifact_cross_encoder.npz"  # bench/cross_encoder.py made it
 MIN_QUERIES, MIN_ITEMS = 6, 100  # of a matrix of scores: splits, and the best 100
 
 
@@ -81,26 +82,23 @@ def maxsim(folder: Path) -> Bed:
     return Bed("maxsim-nfcorpus", scores, query_means @ means.T, 200, 60)
 
 
-def cross_encoder(folder: Path, path: Path | None = None) -> Bed:
+def cross_encoder(folder: Path, path: Path = SCORES) -> Bed:
     """Logits of a real cross-encoder; the first stage is BM25.
 
-    `path`, or the first of `folder`/scores, holds scores (q, n), query_ids and item_ids. Its own name, up to
-    a "_", is that of the collection in `folder`/text that these are of.
+    `path` holds scores (q, n), query_ids and item_ids. Its name, up to a "_", is that of the collection in
+    `folder`/text that these are of.
     """
-    paths = sorted((folder / "scores").glob("*.npz")) if path is None else [path]
-    if not paths:
-        raise DataError(f"{folder / 'scores'} has no matrix; name one with --scores")
-    scores, *ids = read_arrays(paths[0], "scores", "query_ids", "item_ids")
+    scores, *ids = read_arrays(path, "scores", "query_ids", "item_ids")
     query_ids, item_ids = (list(map(str, part)) for part in ids)
     if scores.shape != (len(query_ids), len(item_ids)) or scores.dtype.kind != "f":
         expected = f"floats of shape ({len(query_ids)}, {len(item_ids)}), as many as ids"
-        raise DataError(f"{paths[0]}: scores: expected {expected}, got {scores.dtype} {scores.shape}")
+        raise DataError(f"{path}: scores: expected {expected}, got {scores.dtype} {scores.shape}")
     if len(query_ids) < MIN_QUERIES or len(item_ids) < MIN_ITEMS:
         least = f"at least {MIN_QUERIES} queries and {MIN_ITEMS} items"
-        raise DataError(f"{paths[0]}: expected {least}, got {len(query_ids)} and {len(item_ids)}")
+        raise DataError(f"{path}: expected {least}, got {len(query_ids)} and {len(item_ids)}")
     if not np.isfinite(scores).all():
-        raise DataError(f"{paths[0]}: scores: expected finite values")
-    texts = folder / "text" / paths[0].stem.split("_")[0]
+        raise DataError(f"{path}: scores: expected finite values")
+    texts = folder / "text" / path.stem.split("_")[0]
     first = bm25(_texts(texts / "queries.jsonl.gz", query_ids), _texts(texts / "corpus.jsonl.gz", item_ids))
     n_anchors = min(500, 2 * len(scores) // 3)
     name, n_tests = "cross-encoder", min(60, len(scores) - n_anchors)
@@ -138,7 +136,7 @@ def bm25(queries: list[str], items: list[str], k1: float = 0.9, b: float = 0.4) 
     return scores
 
 
-def load(name: str, folder: Path | None, scores: Path | None = None) -> Bed:
+def load(name: str, folder: Path | None, scores: Path = SCORES) -> Bed:
     """Make or read a bed by its name; `scores` is the matrix of "cross-encoder"."""
     if name == "synthetic":
         return synthetic()
@@ -150,8 +148,6 @@ def load(name: str, folder: Path | None, scores: Path | None = None) -> Bed:
 NAMES = ("synthetic", "maxsim-nfcorpus", "cross-encoder")
 
 
-def available(folder: Path | None, scores: Path | None = None) -> tuple[str, ...]:
+def available(folder: Path | None) -> tuple[str, ...]:
     """Beds that can be made."""
-    if folder is None:
-        return NAMES[:1]
-    return NAMES if scores is not None or any((folder / "scores").glob("*.npz")) else NAMES[:2]
+    return NAMES[:1] if folder is None else NAMES

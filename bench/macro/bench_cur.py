@@ -217,13 +217,14 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scores",
         type=Path,
-        help="matrix of a cross-encoder: scores, query_ids, item_ids in COLLECTION*.npz",
+        default=cur_beds.SCORES,
+        help="matrix of another cross-encoder: scores, query_ids, item_ids in COLLECTION_*.npz",
     )
     parser.add_argument("--datasets", nargs="+", choices=cur_beds.NAMES)
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench/results/cur.jsonl"))
     args = parser.parse_args(argv)
-    names = args.datasets or cur_beds.available(args.data, args.scores)
+    names = args.datasets or cur_beds.available(args.data)
     out = results.ResultFile(args.out)
     if args.command == "run":
         for name in names:
