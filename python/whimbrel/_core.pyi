@@ -1,4 +1,4 @@
-"""Types of the compiled core; private. Arrays must have exactly these dtypes, in C order."""
+"""Types of the compiled core; private. Arrays must have these dtypes, in C order but for borrowed rows."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypedDict

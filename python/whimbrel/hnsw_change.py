@@ -88,9 +88,9 @@ class HnswChange(HnswExplore):
         """Choose the links of all points again, by what the finished graph finds for them [1]_.
 
         The links of an early point were chosen among the few before it. Afterwards recall depends little on
-        the order of insertion, and is often higher for the same number of distances. Takes about three
-        times as long as a build; the memory of the index stays the same. Links to removed points are replaced first, as by
-        `compact`. Beams that `tune` found are not measured again.
+        the order of insertion, and is often higher for the same number of distances. Takes about three times
+        as long as a build; the memory of the index stays the same. Links to removed points are replaced
+        first, as by `compact`. Beams that `tune` found are not measured again.
 
         Parameters
         ----------
