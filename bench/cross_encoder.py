@@ -72,8 +72,7 @@ class CrossEncoder(torch.nn.Module):
         scores = np.empty(len(passages), np.float32)
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
-            with torch.autocast(DEVICE, torch.bfloat16):
-                scores[part] = self([query] * len(part), [passages[i] for i in part]).cpu().numpy()
+            scores[part] = self([query] * len(part), [passages[i] for i in part]).cpu().numpy()
         return scores
 
 
@@ -167,19 +166,19 @@ def evaluate(folder: Path, model: CrossEncoder, n_queries: int = 150) -> None:
         print(f"{name}: nDCG@10 {ours:.3f}, BM25 {base:.3f}, by chance {chance:.3f}")
 
 
-def score(folder: Path, model: CrossEncoder, out: Path, n_queries: int) -> None:
+def score(folder: Path, model: CrossEncoder, out: Path, n_queries: int, n_items: int) -> None:
     """Write scores (q, n) (float16), query_ids, item_ids. A run that was stopped goes on where it was."""
     passages, queries, grades = read(folder, out.stem.split("_")[0])
-    names = list(grades)[:n_queries]
+    names, items = list(grades)[:n_queries], list(passages)[:n_items]
     partial = out.with_suffix(".part.npy")
     rows = list(np.load(partial))[: len(names)] if partial.exists() else []
     for i in range(len(rows), len(names)):
-        rows.append(model.score(queries[names[i]], list(passages.values())))
+        rows.append(model.score(queries[names[i]], [passages[x] for x in items]))
         if (i + 1) % 10 == 0:
             np.save(partial, np.array(rows))
             print(f"{i + 1} of {len(names)} queries", flush=True)
     scores = np.array(rows, np.float16)
-    np.savez_compressed(out, scores=scores, query_ids=np.array(names), item_ids=np.array(list(passages)))
+    np.savez_compressed(out, scores=scores, query_ids=np.array(names), item_ids=np.array(items))
     partial.unlink(missing_ok=True)
 
 
@@ -194,19 +193,22 @@ def main() -> None:
     )
     parser.add_argument("--passes", type=int, default=2, help="over the examples")
     parser.add_argument("--queries", type=int, default=150, help="to score")
+    parser.add_argument("--items", type=int, default=3000, help="to score")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path, nargs="?", help="matrix of scores, named after its collection")
     args = parser.parse_args()
     if args.action == "train":
         model = train(args.data, args.passes)
         torch.save(model.state_dict(), args.model)
+        model.encoder.bfloat16()
         evaluate(args.data, model)
         return
     if args.out is None:
         parser.error("score: expected the file of the matrix")
     model = CrossEncoder()
     model.load_state_dict(torch.load(args.model, weights_only=True, map_location=DEVICE))
-    score(args.data, model.eval(), args.out, args.queries)
+    model.encoder.bfloat16()
+    score(args.data, model.eval(), args.out, args.queries, args.items)
 
 
 if __name__ == "__main__":
