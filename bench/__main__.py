@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from . import compare, harness
 from .macro import (
+    bench_change,
     bench_cur,
     bench_cur_graph,
     bench_cur_speed,
@@ -19,10 +20,12 @@ from .macro import (
     bench_maxsim,
     bench_memory,
     bench_multivector,
+    bench_scale,
     bench_search,
 )
 
 OTHERS = {
+    "change": bench_change.run,
     "compare": compare.run,
     "cur": bench_cur.run,
     "cur-graph": bench_cur_graph.run,
@@ -36,6 +39,7 @@ OTHERS = {
     "memory": bench_memory.run,
     "multivector": bench_multivector.run,
     "order": bench_insertion_order.run,
+    "scale": bench_scale.run,
 }
 
 

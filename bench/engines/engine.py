@@ -116,6 +116,10 @@ class Engine(ABC):
         """What restricts a search to these ids, in the library's fastest form."""
         raise NotImplementedError(f"{self.package}: expected a library with filters in its adapter")
 
+    def index_bytes(self) -> int | None:
+        """Memory of the index by its own account; None if the library does not tell."""
+        return None
+
     def level0(self) -> Level0 | None:
         """Facts about the graph; None if the library does not give them away."""
         return None

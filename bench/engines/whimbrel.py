@@ -80,6 +80,10 @@ class Whimbrel(Engine):
 
         return wb.IdFilter(ids)
 
+    def index_bytes(self) -> int | None:
+        assert self.index is not None
+        return self.index.memory_usage()
+
     def level0(self) -> Level0 | None:
         assert self.index is not None
         return Level0(self.index.stats.mean_degree, self.index.validate().unreachable)
