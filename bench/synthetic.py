@@ -121,6 +121,7 @@ GENERATED: dict[str, Callable[[], DataSet]] = {
     "cube16": cube16,
     "clustered-order": clustered_order,
     "near-duplicates": near_duplicates,
+    "mixture-100k": partial(_mixture, "mixture-100k", 100_000),
     "mixture-500k": partial(_mixture, "mixture-500k", 500_000),
     "mixture-2m": partial(_mixture, "mixture-2m", 2_000_000),
 }

@@ -71,6 +71,7 @@ class Engine(ABC):
     package: str  #: whose version is recorded
     parameter = "ef"  #: what its searches are tuned by
     values: Sequence[float] = EFS  #: of the parameter, from fast to exact
+    filter: Any = None  #: of `make_filter`; holds for the searches that follow
 
     def __init__(self, metric: str, M: int = 16, ef_construction: int = 200, seed: int = 0) -> None:
         self.metric, self.M, self.ef_construction, self.seed = metric, M, ef_construction, seed
@@ -110,6 +111,14 @@ class Engine(ABC):
     def search_counted(self, queries: Float32, k: int, threads: int) -> tuple[Ids, Counts]:
         """`search`, and what it cost where the library tells."""
         return self.search(queries, k, threads), Counts(None, None)
+
+    def make_filter(self, ids: NDArray[np.int64]) -> Any:
+        """What restricts a search to these ids, in the library's fastest form."""
+        raise NotImplementedError(f"{self.package}: expected a library with filters in its adapter")
+
+    def index_bytes(self) -> int | None:
+        """Memory of the index by its own account; None if the library does not tell."""
+        return None
 
     def level0(self) -> Level0 | None:
         """Facts about the graph; None if the library does not give them away."""

@@ -53,8 +53,12 @@ class Hnswlib(Engine):
         return found
 
     def search(self, queries: Float32, k: int, threads: int) -> Ids:
-        found: Ids = self.index.knn_query(queries, k=k, num_threads=threads)[0]
+        found: Ids = self.index.knn_query(queries, k=k, num_threads=threads, filter=self.filter)[0]
         return found
+
+    def make_filter(self, ids: NDArray[np.int64]) -> Any:
+        """A function that is called for each id that may be a result; this one is C."""
+        return frozenset(ids.tolist()).__contains__
 
     def level0(self) -> Level0 | None:
         """Read from the pickled state: a row starts with a count in two of four bytes, then node numbers."""

@@ -66,12 +66,23 @@ class Whimbrel(Engine):
 
     def search(self, queries: Float32, k: int, threads: int) -> Ids:
         assert self.index is not None
-        return self.index.search(queries, k, ef_search=self.ef, threads=threads).ids
+        return self.index.search(queries, k, ef_search=self.ef, filter=self.filter, threads=threads).ids
 
     def search_counted(self, queries: Float32, k: int, threads: int) -> tuple[Ids, Counts]:
         assert self.index is not None
-        found, counts = self.index.search_with_counts(queries, k, ef_search=self.ef, threads=threads)
+        found, counts = self.index.search_with_counts(
+            queries, k, ef_search=self.ef, filter=self.filter, threads=threads
+        )
         return found.ids, Counts(float(np.mean(counts.distances)), float(np.mean(counts.hops)))
+
+    def make_filter(self, ids: NDArray[np.int64]) -> Any:
+        import whimbrel as wb
+
+        return wb.IdFilter(ids)
+
+    def index_bytes(self) -> int | None:
+        assert self.index is not None
+        return self.index.memory_usage()
 
     def level0(self) -> Level0 | None:
         assert self.index is not None

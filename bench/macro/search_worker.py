@@ -50,6 +50,7 @@ class BuildBench:
             "seconds": seconds,
             "cpu_seconds": cpu,
             "peak_bytes": None if peak is None or before is None else peak - before,
+            "index_bytes": engine.index_bytes(),
             "resident_bytes": None if after is None or before is None else after - before,
             "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
             **(asdict(level0) if level0 else {}),

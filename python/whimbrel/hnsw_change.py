@@ -79,8 +79,8 @@ class HnswChange(HnswExplore):
         """Take back the room of removed points.
 
         Links to them are replaced, as by `remove`, points that nothing leads to get a link, and the rows of
-        the others move up in their order. Ids stay; what a search finds may differ. Searches wait while rows
-        move.
+        the others move up in their order, as a copy beside the old ones. Without memory for a copy they move
+        in place, and searches wait. Ids stay; what a search finds may differ.
         """
         self._core.compact(as_threads(threads))
 

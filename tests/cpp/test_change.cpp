@@ -50,6 +50,15 @@ Found search(const HnswIndex& index, MatrixView<const float> queries, SearchPara
   return found;
 }
 
+void prepare(IdMap& ids, std::size_t n, bool given) {
+  IdMap::Arrays made = ids.room_for(n, given);
+  ids.prepare(n, made);
+}
+
+void append(IdMap& ids, std::size_t n, std::span<const std::int64_t> given) {
+  ids.append(ids.name(n, given));
+}
+
 }  // namespace
 
 TEST_CASE("ids that are taken away leave all others where they are found") {
@@ -65,8 +74,8 @@ TEST_CASE("ids that are taken away leave all others where they are found") {
       expected.erase(id);
     } else {
       ids.check(1, {&id, 1});
-      ids.prepare(1, true);
-      ids.append(1, {&id, 1});
+      prepare(ids, 1, true);
+      append(ids, 1, {&id, 1});
       expected[id] = static_cast<std::uint32_t>(ids.size() - 1);
     }
   }
@@ -75,27 +84,59 @@ TEST_CASE("ids that are taken away leave all others where they are found") {
   for (const auto& [id, row] : expected) kept.insert(row);
   std::vector<std::int64_t> in_order;
   kept.for_each([&](std::uint32_t row) { in_order.push_back(ids.id(row)); });
+  const IdMap apart = ids.kept(kept);
   ids.keep(kept);
-  REQUIRE(ids.size() == expected.size());
-  for (std::size_t row = 0; row < in_order.size(); ++row) CHECK(ids.find(in_order[row]) == row);
+  for (const IdMap* map : {&apart, static_cast<const IdMap*>(&ids)}) {
+    REQUIRE(map->size() == expected.size());
+    CHECK(map->next() == ids.next());
+    for (std::size_t row = 0; row < in_order.size(); ++row) CHECK(map->find(in_order[row]) == row);
+  }
+}
+
+TEST_CASE("many ids at once, and rows that take over ids, are found as if they came one by one") {
+  constexpr std::size_t kMany = 3000;
+  std::vector<std::int64_t> given(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) given[i] = static_cast<std::int64_t>(7 * i + 1);
+  IdMap many, single;
+  prepare(many, kMany, true);
+  append(many, kMany, given);
+  for (const std::int64_t& id : given) {
+    prepare(single, 1, true);
+    append(single, 1, {&id, 1});
+  }
+  std::vector<std::uint32_t> replaced(kMany / 2);
+  for (std::size_t i = 0; i < replaced.size(); ++i) replaced[i] = static_cast<std::uint32_t>(2 * i);
+  prepare(many, replaced.size(), true);
+  many.append(many.name_like(replaced));
+  many.forget(replaced);
+  for (const std::uint32_t& row : replaced) {
+    prepare(single, 1, true);
+    single.append(single.name_like({&row, 1}));
+    single.forget({&row, 1});
+  }
+  for (std::int64_t id = 0; id < static_cast<std::int64_t>(8 * kMany); ++id)
+    CHECK(many.find(id) == single.find(id));
+  for (std::size_t row = 0; row < many.size(); ++row) CHECK(many.id(row) == single.id(row));
+  CHECK(many.find(1) == kMany);
+  CHECK(!many.numbered());
 }
 
 TEST_CASE("ids given back after a failure are as before") {
   IdMap ids;
-  ids.prepare(3, false);
-  ids.append(3, {});
-  ids.prepare(5, true);
+  prepare(ids, 3, false);
+  append(ids, 3, {});
+  prepare(ids, 5, true);
   ids.give_back(false);
   CHECK(!ids.stored());
   CHECK(ids.find(2) == 2);
   CHECK(ids.next() == 3);
-  ids.store();
+  prepare(ids, 0, true);
   ids.erase(2);
-  ids.prepare(5, false);
+  prepare(ids, 5, false);
   ids.give_back(true);
   CHECK(!ids.find(2));
-  ids.prepare(1, false);
-  ids.append(1, {});
+  prepare(ids, 1, false);
+  append(ids, 1, {});
   CHECK(ids.id(3) == 3);
   CHECK(ids.size() == 4);
 }

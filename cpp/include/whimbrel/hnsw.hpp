@@ -198,9 +198,10 @@ struct HnswValidation {
 
 /// Thread safety: any number of `const` calls may run at once. Of the calls that change the index one runs at
 /// a time, and others wait for it. Meanwhile search, get_vectors, ids, neighbors, size and params go on; what
-/// is being added is there for them when the call ends, what is removed is gone when it begins. They wait for
-/// slices of it only: links of a batch, and the moving of rows in compact(). A search of more than 1,024
-/// queries (exact: 32) takes turns with it. All other calls wait for its end.
+/// is being added is there for them when the call ends, what is removed is gone soon after it begins, 1,024
+/// points at a time. They wait for slices of it only, in which a few hundred lists are written, and for a
+/// query of others that a slice waits for. A search of many queries takes turns with them. All other calls
+/// wait for the end of the change.
 ///
 /// An index whose vectors are in a mapped file or the caller's takes no changes: add, remove, update, compact
 /// and refine throw std::invalid_argument.
@@ -242,8 +243,9 @@ class WHIMBREL_API HnswIndex {
   /// @throws std::out_of_range for an unknown id
   void update(std::span<const std::int64_t> ids, VectorsView vectors, const ChangeOptions& options = {});
 
-  /// Take back the room of removed points: links to them are replaced, the other rows move up. Searches wait
-  /// for the second part. What is found afterwards may differ. If it is stopped, some links are replaced.
+  /// Take back the room of removed points: links to them are replaced, the other rows move up. These are
+  /// copied beside searches; where there is no memory for that, they move in place and searches wait. What is
+  /// found afterwards may differ. If it is stopped, some links are replaced.
   void compact(const ChangeOptions& options = {});
 
   /// Choose the links of all points again, by what the finished graph finds for them: recall then depends

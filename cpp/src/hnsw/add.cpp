@@ -187,15 +187,20 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
     terms.reserve(std::max(2 * first, first + vectors.rows));
     terms.assign(graph.code_terms.begin(), graph.code_terms.end());
   }
+  IdMap::Arrays id_arrays = ids.room_for(vectors.rows, !options.ids.empty() || !replaced.empty());
+  // What comes out of use is freed when searches do not wait for it.
+  LearnedCodes learned;
+  IdMap::NewIds named;
   try {
     ProgressMeter meter(options.progress, vectors.rows);
     state.change([&] {
       std::swap(graph.live, live);
       if (terms_move) std::swap(graph.code_terms, terms);
-      ids.prepare(vectors.rows, !options.ids.empty() || !replaced.empty());
+      ids.prepare(vectors.rows, id_arrays);
     });
+    named = replaced.empty() ? ids.name(vectors.rows, options.ids) : ids.name_like(replaced);
     append_rows(graph, first, vectors, options.levels, options.copy, threads, state, version);
-    LearnedCodes learned = encode_new_rows(graph, threads, state);
+    learned = encode_new_rows(graph, threads, state);
     if (link != nullptr) {
       bulk_link(graph, vectors.as<float>(), options.order, threads, *link, state, meter);
       meter.finish();
@@ -205,20 +210,17 @@ void HnswIndex::Impl::insert(VectorsView vectors, const AddOptions& options, con
     }
     // Nothing throws from here on: lists lead to the new rows.
     state.change([&] {
-      if (replaced.empty())
-        ids.append(vectors.rows, options.ids);
-      else
-        ids.append_in_place_of(replaced);
+      ids.append(std::move(named));
       // Scratches have the size of the queries of a codec.
-      if (use_codes(graph, std::move(learned))) scratches.clear();
-      for (std::size_t row = first; row < graph.size(); ++row)
-        graph.live.insert(static_cast<std::uint32_t>(row));
+      if (use_codes(graph, learned)) scratches.clear();
+      graph.live.insert_new(first, graph.size());
       for (const std::uint32_t row : replaced) graph.live.erase(row);
       graph.n_hidden = n_hidden + replaced.size();
       graph.n_linked = graph.size();
       version = next_version();
       size = graph.live.count();
     });
+    ids.forget(replaced);
   } catch (...) {
     state.change([&] {
       std::swap(graph.live, live);

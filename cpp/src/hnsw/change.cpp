@@ -1,7 +1,9 @@
 // Removing points, replacing their vectors, taking back the room of those that are gone, and linking anew.
 #include <algorithm>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/parallel.hpp"
@@ -41,13 +43,30 @@ void HnswIndex::Impl::repair_before(std::size_t n, std::size_t threads, const Pr
 }
 
 void HnswIndex::Impl::drop_gone() {
-  const RowSet kept = graph.live;
-  state.change([&] {
-    drop_gone_rows(graph);
-    ids.keep(kept);
+  const auto done = [&] {
     if (graph.quantizer.empty()) scratches.clear();
     version = next_version();
-  });
+  };
+  try {  // beside searches, where there is room for a copy
+    auto lock = state.read();
+    const HnswParams params = graph.params;
+    lock.unlock();
+    Graph kept(graph.dim, params);
+    keep_live_rows(graph, kept);
+    IdMap kept_ids = ids.kept(graph.live);
+    state.change([&] {
+      exchange_rows(graph, kept);
+      std::swap(ids, kept_ids);
+      done();
+    });
+  } catch (const std::bad_alloc&) {
+    const RowSet kept = graph.live;
+    state.change([&] {
+      keep_live_rows(graph, graph);
+      ids.keep(kept);
+      done();
+    });
+  }
 }
 
 void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& options) {
@@ -56,14 +75,13 @@ void HnswIndex::remove(std::span<const std::int64_t> ids, const ChangeOptions& o
   Graph& graph = impl_->graph;
   const auto rows = impl_->rows_of(ids);
   if (rows.empty()) return;
-  impl_->state.change([&] {
-    impl_->ids.store();
-    for (const std::uint32_t row : rows) {
-      if (!graph.live.contains(row)) continue;  // given twice
-      impl_->ids.erase(row);
-      graph.live.erase(row);
-      ++graph.n_hidden;
-    }
+  IdMap::Arrays id_arrays = impl_->ids.room_for(0, true);
+  impl_->state.change([&] { impl_->ids.prepare(0, id_arrays); });
+  impl_->state.change_each(rows.size(), kRowsInSlice, [&](std::size_t i) {
+    if (!graph.live.contains(rows[i])) return;  // given twice
+    impl_->ids.erase(rows[i]);
+    graph.live.erase(rows[i]);
+    ++graph.n_hidden;
     impl_->version = next_version();
     impl_->size = graph.live.count();
   });

@@ -84,6 +84,7 @@ LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& stat
     encode_rows(graph, learned.quantizer, 0, learned.codes, threads);
     if (graph.params.rerank == Rerank::kNone) {
       learned.terms = code_terms(learned.quantizer, graph.params.metric, learned.codes);
+      learned.vectors = BlockRows<float>(graph.vectors.stride());
       if (learned.terms.empty()) {
         learned.quantizer = {};
         learned.codes.resize(0);
@@ -93,12 +94,12 @@ LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& stat
   return learned;
 }
 
-bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept {
+bool use_codes(Graph& graph, LearnedCodes& learned) noexcept {
   if (learned.trained_size == 0) return false;
-  graph.quantizer = std::move(learned.quantizer);
-  graph.codes = std::move(learned.codes);
-  graph.code_terms = std::move(learned.terms);
-  if (graph.only_codes()) graph.vectors.resize(0);
+  std::swap(graph.quantizer, learned.quantizer);
+  std::swap(graph.codes, learned.codes);
+  std::swap(graph.code_terms, learned.terms);
+  if (graph.only_codes()) std::swap(graph.vectors, learned.vectors);
   graph.trained_size = learned.trained_size;
   return true;
 }

@@ -14,14 +14,16 @@ struct LearnedCodes {
   ScalarQuantizer quantizer;
   BlockRows<std::uint8_t> codes{1};
   CountedVector<kernels::CodeTerms> terms;  // where codes take the place of the vectors
+  BlockRows<float> vectors{1};              // which are here afterwards
   std::size_t trained_size = 0;             // 0: nothing was learned
 };
 
 /// After rows were stored: encode the new ones behind the others, or learn anew from all. If it throws, or
 /// if the rows are dropped again, what there was is as before.
 LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& state);
-/// True if searches run on other codes from now on. With Rerank::kNone the vectors go.
-bool use_codes(Graph& graph, LearnedCodes&& learned) noexcept;
+/// True if searches run on other codes from now on; the old ones are left in their place. With Rerank::kNone
+/// the vectors go there too.
+bool use_codes(Graph& graph, LearnedCodes& learned) noexcept;
 
 /// The scratch's query, in the form of store_row, becomes a code too.
 void hold_code_query(const Graph& graph, SearchScratch& scratch);

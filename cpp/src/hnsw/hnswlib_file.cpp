@@ -209,7 +209,7 @@ class Import {
       if (is_removed_[i]) labels_[i] = -1;
       row_numbers = row_numbers && labels_[i] == static_cast<std::int64_t>(i);
     }
-    if (row_numbers) return impl_->ids.append(labels_.size(), {});
+    if (row_numbers) return impl_->ids.append(impl_->ids.name(labels_.size(), {}));
     try {
       impl_->ids.restore(labels_, false, 0);
     } catch (const std::invalid_argument& e) {

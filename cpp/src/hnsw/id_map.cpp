@@ -20,8 +20,8 @@ void check_each_once(std::span<const std::int64_t> ids) {
 
 }  // namespace
 
-std::size_t IdMap::slot_of(std::int64_t id) const noexcept {
-  return mix64(static_cast<std::uint64_t>(id)) & (slots_.size() - 1);
+std::size_t IdMap::home_of(const Slots& slots, std::int64_t id) noexcept {
+  return mix64(static_cast<std::uint64_t>(id)) & (slots.size() - 1);
 }
 
 std::optional<std::uint32_t> IdMap::find(std::int64_t id) const noexcept {
@@ -30,43 +30,26 @@ std::optional<std::uint32_t> IdMap::find(std::int64_t id) const noexcept {
     if (static_cast<std::uint64_t>(id) >= size_) return std::nullopt;
     return static_cast<std::uint32_t>(id);
   }
-  for (std::size_t s = slot_of(id); slots_[s] != kNoNode; s = (s + 1) & (slots_.size() - 1))
+  for (std::size_t s = home_of(slots_, id); slots_[s] != kNoNode; s = (s + 1) & (slots_.size() - 1))
     if (ids_[slots_[s]] == id) return slots_[s];
   return std::nullopt;
 }
 
 std::size_t IdMap::slot_with(std::uint32_t row) const noexcept {
-  std::size_t s = slot_of(ids_[row]);
+  std::size_t s = home_of(slots_, ids_[row]);
   while (slots_[s] != row) s = (s + 1) & (slots_.size() - 1);
   return s;
 }
 
-void IdMap::put(std::uint32_t row) noexcept {
-  std::size_t s = slot_of(ids_[row]);
-  while (slots_[s] != kNoNode) s = (s + 1) & (slots_.size() - 1);
-  slots_[s] = row;
+/// In place of a row with the same id, if there is one.
+void IdMap::put(Slots& slots, const BlockRows<std::int64_t>& ids, std::uint32_t row) noexcept {
+  std::size_t s = home_of(slots, ids[row]);
+  while (slots[s] != kNoNode && ids[slots[s]] != ids[row]) s = (s + 1) & (slots.size() - 1);
+  slots[s] = row;
 }
 
-void IdMap::grow(std::size_t n_rows) {
-  const std::size_t wanted = std::bit_ceil(std::max<std::size_t>(16, n_rows * 4 / 3 + 1));
-  if (wanted <= slots_.size()) return;
-  slots_ = CountedVector<std::uint32_t>(wanted, kNoNode);
-  for (std::size_t row = 0; row < size_; ++row)
-    if (ids_[row] >= 0) put(static_cast<std::uint32_t>(row));
-}
-
-void IdMap::store() {
-  if (stored_) return;
-  try {
-    ids_.resize(size_);
-    for (std::size_t row = 0; row < size_; ++row) ids_[row] = static_cast<std::int64_t>(row);
-    grow(size_);
-  } catch (...) {
-    give_back(false);
-    throw;
-  }
-  next_ = static_cast<std::int64_t>(size_);
-  stored_ = true;
+std::size_t IdMap::places(std::size_t n_rows) noexcept {
+  return std::bit_ceil(std::max<std::size_t>(16, n_rows * 4 / 3 + 1));
 }
 
 void IdMap::check(std::size_t n, std::span<const std::int64_t> ids) const {
@@ -88,11 +71,30 @@ void IdMap::check(std::size_t n, std::span<const std::int64_t> ids) const {
   check_each_once(ids);
 }
 
-void IdMap::prepare(std::size_t n, bool given) {
-  if (given) store();
-  if (!stored_) return;
-  grow(size_ + n);
-  ids_.resize(size_ + n);
+IdMap::Arrays IdMap::room_for(std::size_t n, bool given) const {
+  Arrays made;
+  if (!stored_ && !given) return made;
+  if (!stored_) {
+    made.ids.resize(size_ + n);
+    for (std::size_t row = 0; row < size_; ++row) made.ids[row] = static_cast<std::int64_t>(row);
+  }
+  if (stored_ && places(size_ + n) <= slots_.size()) return made;
+  made.slots = Slots(places(size_ + n), kNoNode);
+  const BlockRows<std::int64_t>& ids = stored_ ? ids_ : made.ids;
+  for (std::size_t row = 0; row < size_; ++row)
+    if (ids[row] >= 0) put(made.slots, ids, static_cast<std::uint32_t>(row));
+  return made;
+}
+
+void IdMap::prepare(std::size_t n, Arrays& made) {
+  if (stored_) {
+    ids_.resize(size_ + n);
+  } else if (!made.slots.empty()) {
+    std::swap(ids_, made.ids);
+    next_ = static_cast<std::int64_t>(size_);
+    stored_ = true;
+  }
+  if (!made.slots.empty()) std::swap(slots_, made.slots);
 }
 
 void IdMap::give_back(bool stored) noexcept {
@@ -101,24 +103,41 @@ void IdMap::give_back(bool stored) noexcept {
   if (!stored) slots_ = CountedVector<std::uint32_t>();
 }
 
-void IdMap::append(std::size_t n, std::span<const std::int64_t> ids) noexcept {
-  if (!stored_) {
-    size_ += n;
-    return;
-  }
-  if (n > 0 && !ids.empty()) numbered_ = false;
-  for (std::size_t i = 0; i < n; ++i) {
-    ids_[size_] = ids.empty() ? next_++ : ids[i];
-    put(static_cast<std::uint32_t>(size_++));
-  }
+IdMap::NewIds IdMap::name(std::size_t n, std::span<const std::int64_t> ids) {
+  NewIds made{n, ids.empty() ? n : 0, n > 0 && !ids.empty(), {}};
+  if (!stored_) return made;
+  for (std::size_t i = 0; i < n; ++i)
+    ids_[size_ + i] = ids.empty() ? next_ + static_cast<std::int64_t>(i) : ids[i];
+  return put_aside(std::move(made));
 }
 
-void IdMap::append_in_place_of(std::span<const std::uint32_t> rows) noexcept {
-  for (const std::uint32_t row : rows) {
-    slots_[slot_with(row)] = static_cast<std::uint32_t>(size_);
-    ids_[size_++] = ids_[row];
-    ids_[row] = -1;
+IdMap::NewIds IdMap::name_like(std::span<const std::uint32_t> rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) ids_[size_ + i] = ids_[rows[i]];
+  return put_aside({rows.size(), 0, false, {}});
+}
+
+/// Many rows are put into a copy of the table.
+IdMap::NewIds IdMap::put_aside(NewIds made) {
+  if (made.n <= kRowsInSlice) return made;
+  made.slots = slots_;
+  for (std::size_t i = 0; i < made.n; ++i) put(made.slots, ids_, static_cast<std::uint32_t>(size_ + i));
+  return made;
+}
+
+void IdMap::append(NewIds&& made) noexcept {
+  if (made.given) numbered_ = false;
+  if (stored_) {
+    next_ += static_cast<std::int64_t>(made.n_numbers);
+    if (made.slots.empty())
+      for (std::size_t i = 0; i < made.n; ++i) put(slots_, ids_, static_cast<std::uint32_t>(size_ + i));
+    else
+      std::swap(slots_, made.slots);
   }
+  size_ += made.n;
+}
+
+void IdMap::forget(std::span<const std::uint32_t> rows) noexcept {
+  for (const std::uint32_t row : rows) ids_[row] = -1;
 }
 
 void IdMap::erase(std::uint32_t row) noexcept {
@@ -127,7 +146,7 @@ void IdMap::erase(std::uint32_t row) noexcept {
   ids_[row] = -1;
   // Whoever stands behind the hole because it was taken moves up.
   for (std::size_t s = (hole + 1) & mask; slots_[s] != kNoNode; s = (s + 1) & mask) {
-    const std::size_t home = slot_of(ids_[slots_[s]]);
+    const std::size_t home = home_of(slots_, ids_[slots_[s]]);
     if (((s - home) & mask) < ((s - hole) & mask)) continue;
     slots_[hole] = slots_[s];
     hole = s;
@@ -140,7 +159,21 @@ void IdMap::keep(const RowSet& rows) noexcept {
   rows.for_each([&](std::uint32_t row) { ids_[size_++] = ids_[row]; });
   ids_.resize(size_);
   std::fill(slots_.begin(), slots_.end(), kNoNode);
-  for (std::size_t row = 0; row < size_; ++row) put(static_cast<std::uint32_t>(row));
+  for (std::size_t row = 0; row < size_; ++row) put(slots_, ids_, static_cast<std::uint32_t>(row));
+}
+
+IdMap IdMap::kept(const RowSet& rows) const {
+  IdMap out;
+  out.stored_ = true;
+  out.numbered_ = numbered_;
+  out.next_ = next_;
+  out.ids_.resize(rows.count());
+  out.slots_ = Slots(places(rows.count()), kNoNode);
+  rows.for_each([&](std::uint32_t row) {
+    out.ids_[out.size_] = ids_[row];
+    put(out.slots_, out.ids_, static_cast<std::uint32_t>(out.size_++));
+  });
+  return out;
 }
 
 void IdMap::restore(std::span<const std::int64_t> ids, bool numbered, std::int64_t next) {
@@ -152,11 +185,11 @@ void IdMap::restore(std::span<const std::int64_t> ids, bool numbered, std::int64
     if (id >= 0) present.push_back(id);
   }
   check_each_once(present);
-  grow(ids.size());
+  slots_ = Slots(places(ids.size()), kNoNode);
   ids_.resize(ids.size());
   for (const std::int64_t id : ids) {
     ids_[size_] = id;
-    if (id >= 0) put(static_cast<std::uint32_t>(size_));
+    if (id >= 0) put(slots_, ids_, static_cast<std::uint32_t>(size_));
     ++size_;
   }
   stored_ = true;

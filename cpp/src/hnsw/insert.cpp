@@ -29,9 +29,6 @@ constexpr std::size_t kMaxBatch = 2048;
 constexpr std::size_t kMaxMeasuredBatch = 256, kMeasuredBlock = 8;
 /// Reverse edges are dealt to this many groups by target, each the work of one thread.
 constexpr std::size_t kTargetGroups = 64;
-/// Groups that are answered while searches wait, for batches of at least kLargeBatch; smaller ones all at
-/// once.
-constexpr std::size_t kSlice = 16, kLargeBatch = 256;
 
 /// Looking for what lost its last link reads all lists; smaller additions leave it out.
 constexpr std::size_t kReachPerInsertion = 256;
@@ -42,6 +39,11 @@ struct ReverseEdge {
   std::uint32_t level;
   std::uint32_t position;  // of the source in the batch
   float distance;
+};
+
+/// Links [from, from + n) of a list that changes; none follow.
+struct Answer {
+  std::uint32_t node, level, from, n;
 };
 
 /// Copies of the lists of old nodes from before their first change, for when the insertion fails.
@@ -60,9 +62,12 @@ class UndoLog {
                      {graph.links(node, l), graph.links(node, l) + graph.capacity(l)}});
   }
 
-  void restore(Graph& graph) const {
+  void restore(Graph& graph, SliceMutex& state) const {
     for (const auto& log : entry_)
-      for (const Saved& s : log) std::copy(s.links.begin(), s.links.end(), graph.links(s.node, s.level));
+      state.change_each(log.size(), kListsInSlice, [&](std::size_t i) {
+        const Saved& s = log[i];
+        std::copy(s.links.begin(), s.links.end(), graph.links(s.node, s.level));
+      });
   }
 
  private:
@@ -121,10 +126,10 @@ class Insertion {
         });
       meter.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
+      undo_.restore(graph_, state_);
       state_.change([&] {
         graph_.entry = old_entry;
         graph_.max_level = old_max_level;
-        undo_.restore(graph_);
       });
       throw;
     }
@@ -154,6 +159,8 @@ class Insertion {
     std::vector<float> distances;
     std::vector<Candidate> candidates;
     std::vector<ReverseEdge> edges;
+    std::vector<Answer> answers;  // not written yet, and their links one after another
+    std::vector<std::uint32_t> links;
   };
 
   static std::size_t tile_dim(const P& points) {
@@ -193,12 +200,9 @@ class Insertion {
     parallel_for(n_blocks, threads_, [&](std::size_t b, std::size_t w) {
       link_forward(batch, b * block_, std::min(batch.size(), (b + 1) * block_), workers_[w], groups_[b]);
     });
-    const std::size_t slice = batch.size() < kLargeBatch ? kTargetGroups : kSlice;
-    for (std::size_t first = 0; first < kTargetGroups; first += slice)
-      state_.change([&] {
-        parallel_for(slice, threads_,
-                     [&](std::size_t g, std::size_t w) { link_back(batch, first + g, workers_[w]); });
-      });
+    parallel_for(kTargetGroups, threads_,
+                 [&](std::size_t g, std::size_t w) { link_back(batch, g, workers_[w]); });
+    for (Worker& worker : workers_) write_answers(worker);
     for (const std::uint32_t node : batch)
       if (graph_.level[node] > graph_.max_level) state_.change([&] { raise_entry(node); });
   }
@@ -364,6 +368,10 @@ class Insertion {
     std::uint32_t* row = graph_.links(node, l);
     for (std::size_t i = 0; i < links.size(); ++i) row[i] = links[i].node();
     std::fill(row + links.size(), row + graph_.capacity(l), kNoNode);
+    remember(node, l, links);
+  }
+
+  void remember(std::uint32_t node, std::size_t l, std::span<const Candidate> links) {
     if (l == 0 && edge_distances_.size() > 0)
       for (std::size_t i = 0; i < links.size(); ++i) edge_distances_.row(node)[i] = links[i].distance();
   }
@@ -383,7 +391,27 @@ class Insertion {
       });
       answer(batch, {from, to}, worker);
       from = to;
+      if (worker.answers.size() == kListsInSlice) write_answers(worker);
     }
+  }
+
+  /// Lists that searches read: chosen beside them, and written while they wait.
+  void write_answers(Worker& worker) {
+    if (worker.answers.empty()) return;
+    const auto write = [&] {
+      const std::uint32_t* links = worker.links.data();
+      for (const Answer& a : worker.answers) {
+        std::uint32_t* row = graph_.links(a.node, a.level);
+        std::fill(std::copy_n(links, a.n, row + a.from), row + graph_.capacity(a.level), kNoNode);
+        links += a.n;
+      }
+    };
+    if (first_ > 0)
+      state_.change(write);
+    else
+      write();  // nothing is there for a search yet
+    worker.answers.clear();
+    worker.links.clear();
   }
 
   /// Give one node the reverse edges of a batch: append while there is room, else select again from all.
@@ -392,14 +420,18 @@ class Insertion {
     const std::size_t l = edges[0].level;
     undo_.before_change(graph_, node);
     const std::size_t degree = graph_.degree(node, l), capacity = graph_.capacity(l);
-    std::uint32_t* row = graph_.links(node, l);
+    const std::uint32_t* row = graph_.links(node, l);
     const bool remembered = l == 0 && edge_distances_.size() > 0;
+    const auto put = [&](std::size_t from, std::size_t n) {
+      worker.answers.push_back({node, static_cast<std::uint32_t>(l), static_cast<std::uint32_t>(from),
+                                static_cast<std::uint32_t>(n)});
+    };
     if (degree + edges.size() <= capacity) {
       for (std::size_t i = 0; i < edges.size(); ++i) {
-        row[degree + i] = batch[edges[i].position];
+        worker.links.push_back(batch[edges[i].position]);
         if (remembered) edge_distances_.row(node)[degree + i] = edges[i].distance;
       }
-      return;
+      return put(degree, edges.size());
     }
     const float* distances = edge_distances_.size() > 0 && l == 0 ? edge_distances_.row(node) : nullptr;
     if (distances == nullptr) {
@@ -416,7 +448,9 @@ class Insertion {
     // Filled to three quarters only: a full list would have to be selected again for every new edge.
     select_neighbors(points_, candidates, capacity,
                      l == 0 && graph_.params.keep_pruned ? capacity * 3 / 4 : 0, worker.selection);
-    write_links(node, l, worker.selection.kept);
+    for (const Candidate c : worker.selection.kept) worker.links.push_back(c.node());
+    remember(node, l, worker.selection.kept);
+    put(0, worker.selection.kept.size());
   }
 
   /// Relative error allowed for in the tiles' products.

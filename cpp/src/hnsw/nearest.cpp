@@ -57,19 +57,19 @@ void HnswIndex::search(VectorsView queries, const SearchParams& params, std::int
   check_efs(params.efs, queries.rows);
   ProgressMeter meter(params.progress, queries.rows);
   const std::size_t slice = query_slice(params.exact);
-  for (std::size_t begin = 0; begin < queries.rows; begin += slice) {
+  for (std::size_t begin = 0; begin < queries.rows;) {
     const auto lock = impl_->read();
     const Query query(*impl_, k, params.ef_search, params.exact);
     const Allowed allowed(*impl_, params.filters);
     const float shift = distance_shift(*impl_);
-    for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter,
-                   [&](std::size_t q, SearchScratch& scratch) {
-                     Query mine = query;
-                     if (!params.efs.empty()) mine.set_ef(params.efs[q]);
-                     mine.run(queries, q, allowed.of_query(q), scratch);
-                     write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
-                     if (counts) counts[q] = scratch.counts;
-                   });
+    begin = for_each_query(*impl_, begin, std::min(queries.rows, begin + slice), threads, meter, true,
+                           [&](std::size_t q, SearchScratch& scratch) {
+                             Query mine = query;
+                             if (!params.efs.empty()) mine.set_ef(params.efs[q]);
+                             mine.run(queries, q, allowed.of_query(q), scratch);
+                             write_results(scratch, k, -1, shift, ids + q * k, distances + q * k);
+                             if (counts) counts[q] = scratch.counts;
+                           });
   }
   meter.finish();
 }
@@ -95,7 +95,7 @@ KnnGraph HnswIndex::knn_graph(const SearchParams& params) const {
   out.distances.resize(rows.size() * k);
   const float shift = distance_shift(*impl_);
   ProgressMeter meter(params.progress, rows.size());
-  for_each_query(*impl_, 0, rows.size(), threads, meter, [&](std::size_t i, SearchScratch& scratch) {
+  for_each_query(*impl_, 0, rows.size(), threads, meter, false, [&](std::size_t i, SearchScratch& scratch) {
     out.ids[i] = impl_->ids.id(rows[i]);
     query.run_node(rows[i], allowed.of_query(0), scratch);
     write_results(scratch, k, out.ids[i], shift, out.neighbors.data() + i * k, out.distances.data() + i * k);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,7 +69,7 @@ class Query {
   bool exact_;
 };
 
-/// Queries that are searched for in one state of the index; then a change may have its turn.
+/// Queries that are searched for in one state of the index, if no change wants its turn before.
 constexpr std::size_t query_slice(bool exact) { return exact ? 32 : 1024; }
 
 /// What is added to canonical distances at the end: cosine is sorted by products.
@@ -76,11 +77,13 @@ inline float distance_shift(const HnswIndex::Impl& index) {
   return index.graph.params.metric == Metric::kCosine ? 1.0f : 0.0f;
 }
 
-/// fn(q, scratch) for the queries [begin, end).
+/// fn(q, scratch) for the queries [begin, end). `gives_way`: perhaps only for the first of them, at least
+/// one, because a change waits for the caller's lock. Where to go on.
 template <class Fn>
-void for_each_query(const HnswIndex::Impl& index, std::size_t begin, std::size_t end, std::size_t threads,
-                    ProgressMeter& meter, const Fn& fn) {
+std::size_t for_each_query(const HnswIndex::Impl& index, std::size_t begin, std::size_t end,
+                           std::size_t threads, ProgressMeter& meter, bool gives_way, const Fn& fn) {
   const std::size_t n = end - begin;
+  std::atomic<std::size_t> done_to = n;
   // A few queries per item: claiming one costs a little, and the last items should end together.
   const std::size_t per_item = std::clamp<std::size_t>(n / (threads * 16), 1, 32);
   const std::size_t n_items = (n + per_item - 1) / per_item;
@@ -90,10 +93,18 @@ void for_each_query(const HnswIndex::Impl& index, std::size_t begin, std::size_t
   parallel_for(
       n_items, n_workers,
       [&](std::size_t item, std::size_t worker) {
-        for (std::size_t q = item * per_item; q < std::min(n, (item + 1) * per_item); ++q)
+        for (std::size_t q = item * per_item; q < std::min(n, (item + 1) * per_item); ++q) {
+          if (gives_way && q > 0 && index.state.wanted()) {
+            std::size_t least = done_to;
+            while (q < least && !done_to.compare_exchange_weak(least, q)) {
+            }
+            return;
+          }
           fn(begin + q, **scratches[worker]);
+        }
       },
-      [&](std::size_t done) { meter.update(begin + std::min(n, done * per_item)); });
+      [&](std::size_t done) { meter.update(begin + std::min(done_to.load(), done * per_item)); });
+  return begin + done_to;
 }
 
 }  // namespace whimbrel

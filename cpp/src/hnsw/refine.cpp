@@ -26,8 +26,8 @@ namespace {
 constexpr std::size_t kWider = 8;
 /// Beam that is to find a point, and the share of a list that may lead to points it did not find.
 constexpr std::size_t kNarrow = 4, kLostShare = 4;
-/// Lists that are changed while searches wait; points in a work item.
-constexpr std::size_t kSlice = 4096, kItem = 64;
+/// Points in a work item.
+constexpr std::size_t kItem = 64;
 
 /// P: what is measured while links are chosen.
 template <class P>
@@ -57,10 +57,8 @@ class Refinement {
       meter_.finish();  // the last chance to cancel, while there is a way back
     } catch (...) {
       // Into the rows that were there: they stay on the account that they are on.
-      state_.change([&] {
-        copy_to(graph_.links0, old_links0_);
-        copy_to(graph_.upper_links, old_upper_links_);
-      });
+      put_back(graph_.links0, old_links0_);
+      put_back(graph_.upper_links, old_upper_links_);
       throw;
     }
   }
@@ -84,6 +82,11 @@ class Refinement {
   }
   static void copy_to(BlockRows<std::uint32_t>& to, const BlockRows<std::uint32_t>& from) noexcept {
     for (std::size_t i = 0; i < from.size(); ++i) std::copy_n(from.row(i), from.stride(), to.row(i));
+  }
+
+  void put_back(BlockRows<std::uint32_t>& to, const BlockRows<std::uint32_t>& from) {
+    state_.change_each(from.size(), kListsInSlice,
+                       [&](std::size_t i) { std::copy_n(from.row(i), from.stride(), to.row(i)); });
   }
 
   void link_level(std::size_t l, bool keep) {
@@ -124,9 +127,9 @@ class Refinement {
 
   /// Their values: the graph's own arrays are counted on the account of whom they were allocated for.
   void exchange(std::size_t l) {
-    state_.change([&] {
-      for (const std::uint32_t node : members_)
-        std::swap_ranges(list(node, l), list(node, l) + graph_.capacity(l), graph_.links(node, l));
+    state_.change_each(members_.size(), kListsInSlice, [&](std::size_t i) {
+      const std::uint32_t node = members_[i];
+      std::swap_ranges(list(node, l), list(node, l) + graph_.capacity(l), graph_.links(node, l));
     });
   }
 
@@ -176,11 +179,8 @@ class Refinement {
         if (ends[node] != kNoNode) add(ends[node], node);
     });
     std::erase_if(members_, [&](std::uint32_t node) { return sources(node).empty(); });
-    for (std::size_t begin = 0; begin < members_.size(); begin += kSlice)
-      state_.change([&] {
-        for_each(std::span(members_).subspan(begin, std::min(kSlice, members_.size() - begin)),
-                 [&](std::uint32_t node, Worker& worker) { take_in(node, worker); });
-      });
+    for_each(members_, [&](std::uint32_t node, Worker& worker) { take_in(node, worker); });
+    exchange(0);
   }
 
   /// Links to some of the lost, in directions of their own; the rest of the list is chosen among its links.
@@ -193,7 +193,7 @@ class Refinement {
                      worker.selection);
     worker.links.clear();
     for (const Candidate c : worker.selection.kept) worker.links.push_back(c.node());
-    std::uint32_t* row = graph_.links(node, 0);
+    const std::uint32_t* row = graph_.links(node, 0);
     worker.nodes.clear();
     std::copy_if(row, row + graph_.degree(node, 0), std::back_inserter(worker.nodes), [&](std::uint32_t n) {
       return std::find(worker.links.begin(), worker.links.end(), n) == worker.links.end();
@@ -203,8 +203,8 @@ class Refinement {
       select(0, capacity - worker.links.size(), worker);
     else
       worker.selection.kept = worker.candidates;
-    write(row, 0, worker);
-    std::copy(worker.links.begin(), worker.links.end(), row + worker.selection.kept.size());
+    write(list(node, 0), 0, worker);
+    std::copy(worker.links.begin(), worker.links.end(), list(node, 0) + worker.selection.kept.size());
   }
 
   /// Deal out sources by target: fill(add) calls add(target, source), twice with the same.

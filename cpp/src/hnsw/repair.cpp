@@ -4,7 +4,7 @@
 #include "hnsw/repair.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "hnsw/points.hpp"
@@ -18,15 +18,17 @@ namespace {
 /// A repair looks at all lists, so one is due when an eighth of the rows is gone, or when as many rows are to
 /// be added that this takes longer.
 constexpr std::size_t kMaxGone = 8, kListsPerInsertion = 2048;
-/// Rows whose lists are chosen before searches wait for them to be written.
-constexpr std::size_t kSlice = 4096, kItem = 64;
+/// Rows whose lists are chosen at once, before they are written; rows in a work item.
+constexpr std::size_t kChosen = 4096, kItem = 64;
+/// Rows in a slice that writes into all of the lists that a row leads to.
+constexpr std::size_t kLinkedBack = 32;
 
 /// P: the vectors, in the form in which the index keeps them.
 template <class P>
 class Repair {
  public:
   Repair(Graph& graph, const P& points, std::size_t threads, SliceMutex& state, ProgressMeter& meter)
-      : graph_(graph), points_(points), threads_(threads), state_(state), meter_(meter), lists_(kSlice) {
+      : graph_(graph), points_(points), threads_(threads), state_(state), meter_(meter), lists_(kChosen) {
     for (std::size_t w = 0; w < threads; ++w) workers_.emplace_back(graph, points_);
   }
 
@@ -46,11 +48,11 @@ class Repair {
         0);
     attach_unreached(graph_, points_, workers_[0].search, state_,
                      [&](std::uint32_t) { meter_.update(graph_.size()); });
-    state_.change([&] {
-      for (std::uint32_t node = 0; node < graph_.size(); ++node)
-        if (!graph_.live.contains(node)) clear(node);
-      graph_.n_hidden = 0;
-    });
+    std::vector<std::uint32_t> gone;
+    for (std::uint32_t node = 0; node < graph_.size(); ++node)
+      if (!graph_.live.contains(node)) gone.push_back(node);
+    state_.change_each(gone.size(), kListsInSlice, [&](std::size_t i) { clear(gone[i]); });
+    state_.change([&] { graph_.n_hidden = 0; });
   }
 
  private:
@@ -69,11 +71,11 @@ class Repair {
     std::vector<std::uint32_t> links;
   };
 
-  /// fn chooses lists of level l for live rows, in parallel; a slice of them is written at a time.
+  /// fn chooses lists of level l for live rows, in parallel; they are written when those of kChosen rows are.
   template <class Fn>
   void for_each_slice(const Fn& fn, std::size_t l) {
-    for (std::size_t begin = 0; begin < graph_.size(); begin += kSlice) {
-      const std::size_t n = std::min(graph_.size() - begin, kSlice);
+    for (std::size_t begin = 0; begin < graph_.size(); begin += kChosen) {
+      const std::size_t n = std::min(graph_.size() - begin, kChosen);
       parallel_for((n + kItem - 1) / kItem, threads_,
                    [&](std::size_t item, std::size_t w) {
                      for (std::size_t i = item * kItem; i < std::min(n, (item + 1) * kItem); ++i) {
@@ -83,11 +85,14 @@ class Repair {
                      }
                    },
                    [&](std::size_t) { meter_.update(begin); });
-      state_.change([&] {
-        for (std::size_t i = 0; i < n; ++i)
-          if (lists_[i].changed) write(static_cast<std::uint32_t>(begin + i), l, lists_[i].links);
-        for (std::size_t i = 0; i < n; ++i)
-          if (lists_[i].changed) link_back(static_cast<std::uint32_t>(begin + i), l, lists_[i].links);
+      changed_.clear();
+      for (std::uint32_t i = 0; i < n; ++i)
+        if (lists_[i].changed) changed_.push_back(i);
+      state_.change_each(changed_.size(), kListsInSlice, [&](std::size_t c) {
+        write(static_cast<std::uint32_t>(begin + changed_[c]), l, lists_[changed_[c]].links);
+      });
+      state_.change_each(changed_.size(), kLinkedBack, [&](std::size_t c) {
+        link_back(static_cast<std::uint32_t>(begin + changed_[c]), l, lists_[changed_[c]].links);
       });
     }
   }
@@ -179,18 +184,15 @@ class Repair {
   SliceMutex& state_;
   ProgressMeter& meter_;
   std::vector<List> lists_;
+  std::vector<std::uint32_t> changed_;  // of them
   std::vector<Worker> workers_;
 };
 
-/// Move the rows of a set up.
-template <class T>
-void keep_rows(BlockRows<T>& rows, const RowSet& kept) {
-  std::size_t n = 0;
-  kept.for_each([&](std::uint32_t row) {
-    if (n != row) std::memcpy(rows.row(n), rows.row(row), rows.stride() * sizeof(T));
-    ++n;
-  });
-  rows.resize(n);
+/// What was learned from the rows of a graph that has none any more.
+void forget_values(Graph& graph) noexcept {
+  graph.dim_order.clear();
+  graph.quantizer = {};
+  graph.codes.resize(0);
 }
 
 }  // namespace
@@ -203,51 +205,87 @@ void repair(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter&
   with_row_points(graph, [&](const auto& points) { Repair(graph, points, threads, state, meter).run(); });
 }
 
-void drop_gone_rows(Graph& graph) {
-  CountedVector<std::uint32_t> moved(graph.size(), kNoNode);
-  RowSet all = RowSet().grown(graph.live.count());
+void keep_live_rows(const Graph& from, Graph& to) {
+  CountedVector<std::uint32_t> moved(from.size(), kNoNode);
+  const RowSet& live = from.live;
+  const bool apart = &from != &to;
   std::uint32_t n = 0;
   std::size_t n_upper = 0;
-  graph.live.for_each([&](std::uint32_t row) { moved[row] = n++; });
-  const auto renumber = [&](std::uint32_t* list, std::size_t capacity) {
-    for (std::size_t i = 0; i < capacity && list[i] != kNoNode; ++i) list[i] = moved[list[i]];
-  };
-  graph.live.for_each([&](std::uint32_t row) {
-    renumber(graph.links0.row(row), graph.links0.stride());
-    const std::size_t from = graph.upper_begin[row];
-    graph.upper_begin[row] = static_cast<std::uint32_t>(n_upper);
-    for (std::size_t l = 0; l < graph.level[row]; ++l, ++n_upper) {
-      std::uint32_t* list = graph.upper_links.row(n_upper);
-      if (n_upper != from + l)
-        std::memcpy(list, graph.upper_links.row(from + l), graph.upper_links.stride() * sizeof *list);
-      renumber(list, graph.upper_links.stride());
-    }
+  live.for_each([&](std::uint32_t row) {
+    moved[row] = n++;
+    n_upper += from.level[row];
   });
-  graph.upper_links.resize(n_upper);
-  if (graph.halves.size() > 0) keep_rows(graph.halves, graph.live);
-  if (graph.vectors.size() > 0) keep_rows(graph.vectors, graph.live);
-  if (!graph.code_terms.empty()) {
-    CountedVector<kernels::CodeTerms> kept;  // of its own, to give the room back
-    kept.reserve(n);
-    graph.live.for_each([&](std::uint32_t row) { kept.push_back(graph.code_terms[row]); });
-    graph.code_terms = std::move(kept);
+  RowSet all = RowSet().grown(n);
+  all.insert_new(0, n);
+  CountedVector<kernels::CodeTerms> terms;  // of its own, to give the room back
+  if (!from.code_terms.empty()) terms.reserve(n);
+  const auto resize = [&](auto& rows, const auto& source, std::size_t size) {
+    if (source.size() > 0) rows.resize(size);
+  };
+  const auto resize_all = [&] {
+    resize(to.vectors, from.vectors, n);
+    resize(to.halves, from.halves, n);
+    resize(to.codes, from.codes, n);
+    resize(to.links0, from.links0, n);
+    resize(to.upper_begin, from.upper_begin, n);
+    resize(to.level, from.level, n);
+    resize(to.upper_links, from.upper_links, n_upper);
+  };
+  const auto renumber = [&](const std::uint32_t* list, std::size_t capacity, std::uint32_t* out) {
+    for (std::size_t i = 0; i < capacity; ++i) out[i] = list[i] == kNoNode ? kNoNode : moved[list[i]];
+  };
+  const auto move = [&](const auto& rows, std::uint32_t row, auto& out, std::uint32_t place) {
+    if (rows.size() > 0 && rows.row(row) != out.row(place))
+      std::copy_n(rows.row(row), rows.stride(), out.row(place));
+  };
+  if (apart) {
+    to.codes = BlockRows<std::uint8_t>(from.codes.stride());
+    resize_all();
   }
-  keep_rows(graph.links0, graph.live);
-  keep_rows(graph.upper_begin, graph.live);
-  if (graph.codes.size() > 0) keep_rows(graph.codes, graph.live);
-  keep_rows(graph.level, graph.live);
-  graph.entry = n > 0 ? moved[graph.entry] : kNoNode;
-  if (n == 0) {
-    graph.max_level = 0;
-    graph.dim_order.clear();
-    graph.quantizer = {};
-    graph.codes.resize(0);
-  }
-  graph.trained_size = std::min<std::size_t>(graph.trained_size, n);
-  for (std::uint32_t row = 0; row < n; ++row) all.insert(row);
-  graph.live = std::move(all);
+  // In place too: rows only move up, in their order.
+  n = 0;
+  n_upper = 0;
+  live.for_each([&](std::uint32_t row) {
+    renumber(from.links0.row(row), from.links0.stride(), to.links0.row(n));
+    const std::size_t begin = from.upper_begin[row];
+    const std::uint8_t level = from.level[row];
+    to.upper_begin[n] = static_cast<std::uint32_t>(n_upper);
+    to.level[n] = level;
+    for (std::size_t l = 0; l < level; ++l, ++n_upper)
+      renumber(from.upper_links.row(begin + l), from.upper_links.stride(), to.upper_links.row(n_upper));
+    move(from.vectors, row, to.vectors, n);
+    move(from.halves, row, to.halves, n);
+    move(from.codes, row, to.codes, n);
+    if (!from.code_terms.empty()) terms.push_back(from.code_terms[row]);
+    ++n;
+  });
+  to.code_terms = std::move(terms);
+  to.entry = n > 0 ? moved[from.entry] : kNoNode;
+  to.max_level = n > 0 ? from.max_level : 0;
+  to.trained_size = std::min<std::size_t>(from.trained_size, n);
+  if (!apart) resize_all();
+  to.live = std::move(all);
+  to.n_hidden = 0;
+  to.n_linked = n;
+  if (!apart && n == 0) forget_values(to);
+}
+
+void exchange_rows(Graph& graph, Graph& kept) noexcept {
+  std::swap(graph.vectors, kept.vectors);
+  std::swap(graph.halves, kept.halves);
+  std::swap(graph.codes, kept.codes);
+  std::swap(graph.code_terms, kept.code_terms);
+  std::swap(graph.links0, kept.links0);
+  std::swap(graph.upper_begin, kept.upper_begin);
+  std::swap(graph.upper_links, kept.upper_links);
+  std::swap(graph.level, kept.level);
+  std::swap(graph.live, kept.live);
+  graph.entry = kept.entry;
+  graph.max_level = kept.max_level;
+  graph.trained_size = kept.trained_size;
   graph.n_hidden = 0;
-  graph.n_linked = n;
+  graph.n_linked = kept.n_linked;
+  if (graph.size() == 0) forget_values(graph);
 }
 
 }  // namespace whimbrel

@@ -21,7 +21,10 @@ bool worth_repairing(const Graph& graph, std::size_t n_to_add);
 /// If it throws, the graph is sound, and some lists are repaired.
 void repair(Graph& graph, std::size_t threads, SliceMutex& state, ProgressMeter& meter);
 
-/// Drop the rows that are not live from a graph that was repaired; the others move up, in their order.
-void drop_gone_rows(Graph& graph);
+/// The live rows alone, of a graph that was repaired, moved up in their order: in place or, beside searches,
+/// into an empty graph for `exchange_rows`. @throws std::bad_alloc, with nothing changed
+void keep_live_rows(const Graph& from, Graph& to);
+/// Give a graph the rows that were kept of it; the old ones are left there.
+void exchange_rows(Graph& graph, Graph& kept) noexcept;
 
 }  // namespace whimbrel

@@ -37,6 +37,13 @@ class RowSet {
     count_ += (word & bit) == 0;
     word |= bit;
   }
+  /// Rows [first, end), of which none is in the set.
+  void insert_new(std::size_t first, std::size_t end) noexcept {
+    count_ += end - first;
+    for (; first < end && first % 64 != 0; ++first) words_[first / 64] |= std::uint64_t{1} << first % 64;
+    for (; first + 64 <= end; first += 64) words_[first / 64] = ~std::uint64_t{0};
+    for (; first < end; ++first) words_[first / 64] |= std::uint64_t{1} << first % 64;
+  }
   void erase(std::uint32_t row) noexcept {
     std::uint64_t& word = words_[row / 64];
     const std::uint64_t bit = std::uint64_t{1} << (row % 64);

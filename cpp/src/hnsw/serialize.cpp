@@ -164,7 +164,7 @@ SectionToWrite ids_section(const IdMap& ids) {
 }
 
 void read_ids(ContainerReader& reader, std::uint32_t kind, std::size_t size, IdMap& ids) {
-  if (kind == kRowNumbers) return ids.append(size, {});
+  if (kind == kRowNumbers) return ids.append(ids.name(size, {}));
   if (kind != kGiven && kind != kNumbered) damaged("ids of a known kind");
   BlockRows<std::int64_t> rows(1);
   read_rows(reader, kIds, size + (kind == kNumbered), rows);

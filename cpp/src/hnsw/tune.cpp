@@ -74,7 +74,7 @@ class Tuning {
   std::vector<std::vector<std::int64_t>> find(std::size_t k, std::size_t ef, bool exact) {
     std::vector<std::vector<std::int64_t>> ids(size());
     const Query query(index_, k, ef, exact);
-    for_each_query(index_, 0, size(), threads_, meter_, [&](std::size_t q, SearchScratch& scratch) {
+    for_each_query(index_, 0, size(), threads_, meter_, false, [&](std::size_t q, SearchScratch& scratch) {
       if (!held_out())
         query.run(queries_, q, allowed_.of_query(q), scratch);
       else
