@@ -1,8 +1,7 @@
 // Files of Windows.
 //
 // Others may read, rename and remove a file that is open here, as on POSIX systems. A file that somebody has
-// mapped, or opened without such permission, cannot be replaced: the error is EACCES or EINVAL, the old file
-// stays.
+// mapped, or opened without such permission, cannot be replaced: that is an error, and the old file stays.
 #include "base/file.hpp"
 
 #include <algorithm>
