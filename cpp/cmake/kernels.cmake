@@ -10,7 +10,13 @@ function(whimbrel_add_kernels isa)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../src)
   # Kernels are measured at -O3; a sanitizer build keeps it, so that the code tested is the code shipped;
   # loops stay loops, not calls of memcpy.
-  target_compile_options(${target} PRIVATE -O3 -fno-builtin ${ARGN})
+  whimbrel_flags(flags -O3 -fno-builtin ${ARGN})
+  if(MINGW AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # The stack of 64-bit Windows is aligned to 16 bytes; GCC may spill wider vectors there and fetch them by moves
+    # that want more (GCC bug 54412). The assembler makes them moves that do not.
+    list(APPEND flags -Wa,-muse-unaligned-vector-move)
+  endif()
+  target_compile_options(${target} PRIVATE ${flags})
   target_compile_definitions(${target} PRIVATE WHIMBREL_KERNEL_ISA=${isa})
   target_sources(whimbrel_core PRIVATE $<TARGET_OBJECTS:${target}>)
   string(TOUPPER ${isa} upper)

@@ -68,7 +68,7 @@ class HnswFiles(SavedIndex[CoreIndex]):
             Leave vectors and codes in the file and read only the rest, which is verified as ever. Needs a
             path. The index takes no changes. `save` to the same path replaces the file, and the index goes on
             with the old one; nobody may shorten the file in place, and who changes it in place gets other
-            results but never a crash. Not on Windows.
+            results but never a crash. Windows lets nobody replace a mapped file.
         verify : bool
             With `mmap` or `vectors`: read vectors and codes once all the same, to verify them.
         vectors : (n, d) ndarray of float32, optional

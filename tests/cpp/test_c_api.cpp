@@ -307,7 +307,7 @@ TEST_CASE("a cancelled addition changes nothing, whenever it is cancelled") {
 
 TEST_CASE("an index in a file or in memory is searched where it is") {
   Index c;
-  const auto path = std::filesystem::temp_directory_path() / "whimbrel_c_map.whb";
+  const std::string path = (std::filesystem::temp_directory_path() / "whimbrel_c_map.whb").string();
   REQUIRE(wb_hnsw_save(c.handle, path.c_str()) == WB_OK);
   std::string bytes;
   REQUIRE(wb_hnsw_write(c.handle, append, &bytes) == WB_OK);
@@ -336,7 +336,7 @@ TEST_CASE("an index in a file or in memory is searched where it is") {
 
 TEST_CASE("an index is built over the caller's vectors, and saved without them") {
   Index c;
-  const auto path = std::filesystem::temp_directory_path() / "whimbrel_c_over.whb";
+  const std::string path = (std::filesystem::temp_directory_path() / "whimbrel_c_over.whb").string();
   wb_hnsw *over = nullptr, *again = nullptr;
   REQUIRE(wb_hnsw_create(kDim, nullptr, &over) == WB_OK);
   REQUIRE(wb_hnsw_add_over(over, c.matrix, nullptr, nullptr, nullptr) == WB_OK);

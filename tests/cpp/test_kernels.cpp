@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "base/bfloat16.hpp"
@@ -15,6 +16,7 @@
 #include "base/query_panels.hpp"
 #include "kernels/dispatch.hpp"
 #include "random_values.hpp"
+#include "whimbrel/cpu_isa.hpp"
 
 using namespace whimbrel;
 
@@ -314,3 +316,18 @@ TEST_CASE("a matrix unit multiplies rounded values, and says what rounding took"
     }
   }
 }
+
+// clang-cl does not link what the compiler's check needs.
+#if defined(__x86_64__) && !defined(_MSC_VER)
+TEST_CASE("the dispatcher finds what the compiler's own check finds") {
+  std::vector<std::string> expected{"baseline"};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) expected.emplace_back("avx2");
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vnni"))
+    expected.emplace_back("avx512");
+  auto found = available_isas();
+  if (found.back() == "amx") found.pop_back();  // which asks the system too
+  CHECK(found == expected);
+}
+#endif

@@ -194,7 +194,7 @@ def test_a_public_header_compiles_alone(path):
 def kernel_flags():
     """Compiler flags of each instruction set of this processor family, read from the build files."""
     common = re.search(
-        r"target_compile_options\(\$\{target\} PRIVATE (.*?) \$\{ARGN\}\)", read("cpp/cmake/kernels.cmake")
+        r"whimbrel_flags\(flags (.*?) \$\{ARGN\}\)", read("cpp/cmake/kernels.cmake")
     )
     isas = re.findall(r"whimbrel_add_kernels\((\w+)(.*?)\)", read("cpp/CMakeLists.txt"))
     arm = platform.machine().lower() in {"aarch64", "arm64"}

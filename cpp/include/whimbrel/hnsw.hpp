@@ -87,7 +87,7 @@ struct LoadOptions {
   /// Leave vectors and codes in the file: loading reads the rest (and bytes once, for terms of their
   /// distances). The index takes no changes. While it lives nobody may shorten the file; who changes vectors
   /// in place gets other results, but never a crash. save() replaces a file, and the index goes on with the
-  /// old one.
+  /// old one; on Windows nobody may replace it.
   bool mmap = false;
   /// With `mmap` or `vectors`: read vectors and codes all the same, to check them. Everything else always is.
   bool verify = false;

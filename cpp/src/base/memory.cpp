@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <new>
 
 #if defined(__linux__)
@@ -13,10 +12,11 @@
 #include "whimbrel/errors.hpp"
 
 namespace whimbrel {
-
-#if defined(__linux__)
 namespace {
 
+constexpr std::align_val_t kHeapAlignment{kCacheLine};
+
+#if defined(__linux__)
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// From the system, at the boundary of a huge page. The heap would keep what is freed, and big arrays come
@@ -35,27 +35,26 @@ Pages map_pages(std::size_t bytes, std::size_t huge_bytes) {
   if (whole > 0) madvise(pages.get(), whole, MADV_HUGEPAGE);
   return pages;
 }
+#endif
 
 }  // namespace
 
 void PageDeleter::operator()(void* p) const noexcept {
-  if (mapped_bytes > 0)
+#if defined(__linux__)
+  if (mapped_bytes > 0) {
     munmap(p, mapped_bytes);
-  else
-    std::free(p);
-}
-#else
-void PageDeleter::operator()(void* p) const noexcept { std::free(p); }
+    return;
+  }
 #endif
+  ::operator delete(p, kHeapAlignment);
+}
 
 Pages allocate_pages(std::size_t bytes, [[maybe_unused]] std::size_t huge_bytes) {
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
 #if defined(__linux__)
   if (bytes >= kHugePage) return map_pages(bytes, huge_bytes);
 #endif
-  Pages pages(std::aligned_alloc(kCacheLine, round_up(std::max<std::size_t>(bytes, 1), kCacheLine)));
-  if (!pages) throw std::bad_alloc();
-  return pages;
+  return Pages(::operator new(bytes, kHeapAlignment));
 }
 
 Charge::Charge(std::size_t bytes) : bytes_(bytes) {

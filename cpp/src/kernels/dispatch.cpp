@@ -1,14 +1,18 @@
 // Chooses the instruction set once. Compiled for the baseline.
 #include "kernels/dispatch.hpp"
 
+#include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
 #include "whimbrel/cpu_isa.hpp"
 
-#ifdef WHIMBREL_HAVE_AMX
+#ifdef WHIMBREL_HAVE_AVX2
 #include <cpuid.h>
+#endif
+#ifdef WHIMBREL_HAVE_AMX
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -36,41 +40,58 @@ WHIMBREL_DECLARE_TABLE(neon)
 #endif
 #undef WHIMBREL_DECLARE_TABLE
 
-#ifdef WHIMBREL_HAVE_AMX
 namespace {
 
-/// Whether the processor has the matrix unit and Linux lets this process use its registers (the kernel's
+#ifdef WHIMBREL_HAVE_AVX2
+/// What the processor has and the operating system saves when it switches threads. Asked here: the compilers'
+/// __builtin_cpu_supports wants a library that clang-cl does not link.
+struct Processor {
+  bool avx2 = false, avx512 = false, bfloat16_matrices = false;
+
+  Processor() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const auto has = [](unsigned word, std::initializer_list<int> bits) {
+      return std::all_of(bits.begin(), bits.end(), [&](int bit) { return (word >> bit & 1u) != 0; });
+    };
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, {12, 27, 28})) return;  // FMA, XGETBV, AVX
+    unsigned saved = 0, upper = 0;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
+    if (!has(saved, {1, 2}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;  // xmm, ymm
+    avx2 = has(b, {5});
+    // F, DQ, BW, VL and VNNI; masks, upper halves of 16 registers, 16 more registers.
+    avx512 = avx2 && has(b, {16, 17, 30, 31}) && has(c, {11}) && has(saved, {5, 6, 7});
+    const bool unit = has(d, {22, 24});  // AMX-BF16, AMX-TILE
+    bfloat16_matrices =
+        avx512 && unit && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, {5});  // AVX512-BF16
+  }
+};
+#endif
+
+#ifdef WHIMBREL_HAVE_AMX
+/// Whether Linux lets this process use the registers of the matrix unit (the kernel's
 /// Documentation/arch/x86/xstate.rst). Threads started later inherit the permission.
 bool amx_granted() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool unit = (d >> 22 & 1u) != 0 && (d >> 24 & 1u) != 0;  // AMX-BF16, AMX-TILE
-  if (!unit || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a >> 5 & 1u) == 0) return false;  // AVX512_BF16
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
+#endif
 
 }  // namespace
-#endif
 
 std::vector<const KernelTable*> available_tables() {
   std::vector<const KernelTable*> tables;
 #ifdef WHIMBREL_HAVE_BASELINE
   tables.push_back(&baseline::kTable);
 #endif
-  // The compiler's check asks the operating system too (XGETBV), not only the processor.
 #ifdef WHIMBREL_HAVE_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&avx2::kTable);
+  const Processor processor;
+  if (processor.avx2) tables.push_back(&avx2::kTable);
 #endif
 #ifdef WHIMBREL_HAVE_AVX512
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vnni")) {
-    tables.push_back(&avx512::kTable);
-#ifdef WHIMBREL_HAVE_AMX
-    if (amx_granted()) tables.push_back(&amx::kTable);
+  if (processor.avx512) tables.push_back(&avx512::kTable);
 #endif
-  }
+#ifdef WHIMBREL_HAVE_AMX
+  if (processor.bfloat16_matrices && amx_granted()) tables.push_back(&amx::kTable);
 #endif
 #ifdef WHIMBREL_HAVE_NEON
   tables.push_back(&neon::kTable);

@@ -218,7 +218,7 @@ ScalarQuantizer find_projection(const Sample& sample, const ScalarQuantizer& pla
 ScalarQuantizer find_narrow(const Sample& sample, const ScalarQuantizer& plain, std::size_t most,
                             double min_share) {
   std::size_t tried = 0;
-  for (const std::size_t max_lines : {4, 8}) {
+  for (const std::size_t max_lines : {4u, 8u}) {
     const std::size_t wanted = std::min<std::size_t>(max_lines, most);
     if (wanted <= tried) break;
     ScalarQuantizer narrow = find_projection(sample, plain, tried + 1, wanted, min_share);
