@@ -172,6 +172,8 @@ def score(folder: Path, model: CrossEncoder, out: Path, n_queries: int, n_items:
     names, items = list(grades)[:n_queries], list(passages)[:n_items]
     partial = out.with_suffix(".part.npy")
     rows = list(np.load(partial))[: len(names)] if partial.exists() else []
+    if rows and len(rows[0]) != len(items):
+        raise SystemExit(f"{partial}: expected {len(items)} scores in a row, got {len(rows[0])}; remove it")
     for i in range(len(rows), len(names)):
         rows.append(model.score(queries[names[i]], [passages[x] for x in items]))
         if (i + 1) % 10 == 0:
