@@ -1,5 +1,5 @@
-// What files are to the operating system. file_posix.cpp or file_windows.cpp implements this and
-// file_map.hpp; no other file knows which system it is.
+// What files are to the operating system: file_posix.cpp or file_windows.cpp implements this and
+// file_map.hpp, and whoever reads or writes files does it alike on all systems.
 //
 // Paths are strings in UTF-8 on Windows, bytes elsewhere.
 #pragma once
