@@ -193,9 +193,7 @@ def test_a_public_header_compiles_alone(path):
 
 def kernel_flags():
     """Compiler flags of each instruction set of this processor family, read from the build files."""
-    common = re.search(
-        r"whimbrel_flags\(flags (.*?) \$\{ARGN\}\)", read("cpp/cmake/kernels.cmake")
-    )
+    common = re.search(r"whimbrel_flags\(flags (.*?) \$\{ARGN\}\)", read("cpp/cmake/kernels.cmake"))
     isas = re.findall(r"whimbrel_add_kernels\((\w+)(.*?)\)", read("cpp/CMakeLists.txt"))
     arm = platform.machine().lower() in {"aarch64", "arm64"}
     assert common

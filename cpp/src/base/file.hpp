@@ -1,5 +1,5 @@
-// What files are to the operating system. file_posix.cpp or file_windows.cpp implements this and
-// file_map.hpp; no other file knows which system it is.
+// What files are to the operating system: file_posix.cpp or file_windows.cpp implements this and
+// file_map.hpp, and whoever reads or writes files does it alike on all systems.
 //
 // Paths are strings in UTF-8 on Windows, bytes elsewhere.
 #pragma once
@@ -47,9 +47,14 @@ class File {
   void copy_permissions_of(const std::string& path);
 
  private:
-  File(std::intptr_t handle, std::string path) noexcept;
+#if defined(_WIN32)
+  using Handle = void*;
+#else
+  using Handle = int;
+#endif
+  File(std::string path, Handle handle) noexcept;
 
-  std::intptr_t handle_;  // a descriptor or a HANDLE; -1, which is neither, after close()
+  Handle handle_;  // nullptr or -1 after close()
   std::string path_;
 };
 

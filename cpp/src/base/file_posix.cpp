@@ -28,26 +28,24 @@ int open_file(const std::string& path, int flags, const char* what, const std::s
   return fd;
 }
 
-int descriptor(std::intptr_t handle) { return static_cast<int>(handle); }
-
 }  // namespace
 
-File::File(std::intptr_t handle, std::string path) noexcept : handle_(handle), path_(std::move(path)) {}
+File::File(std::string path, Handle handle) noexcept : handle_(handle), path_(std::move(path)) {}
 File::File(File&& other) noexcept
     : handle_(std::exchange(other.handle_, -1)), path_(std::move(other.path_)) {}
 File::~File() {
-  if (handle_ >= 0) ::close(descriptor(handle_));
+  if (handle_ >= 0) ::close(handle_);
 }
 
-File File::open_to_read(const std::string& path) { return {open_file(path, O_RDONLY, "open", path), path}; }
+File File::open_to_read(const std::string& path) { return {path, open_file(path, O_RDONLY, "open", path)}; }
 
 File File::create(const std::string& path, const std::string& shown_path) {
-  return {open_file(path, O_WRONLY | O_CREAT | O_EXCL, "open", shown_path), shown_path};
+  return {shown_path, open_file(path, O_WRONLY | O_CREAT | O_EXCL, "open", shown_path)};
 }
 
 std::size_t File::read(void* data, std::size_t size) {
   ssize_t n;
-  do n = ::read(descriptor(handle_), data, std::min(size, kMaxCall));
+  do n = ::read(handle_, data, std::min(size, kMaxCall));
   while (n < 0 && errno == EINTR);
   if (n < 0) fail_on_file(errno, "read", path_);
   return static_cast<std::size_t>(n);
@@ -56,7 +54,7 @@ std::size_t File::read(void* data, std::size_t size) {
 void File::write(const void* data, std::size_t size) {
   auto p = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t n = ::write(descriptor(handle_), p, std::min(size, kMaxCall));
+    const ssize_t n = ::write(handle_, p, std::min(size, kMaxCall));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail_on_file(errno, "write", path_);
     p += n;
@@ -66,20 +64,19 @@ void File::write(const void* data, std::size_t size) {
 
 void File::sync() {
   int failed;
-  do failed = ::fsync(descriptor(handle_));
+  do failed = ::fsync(handle_);
   while (failed != 0 && errno == EINTR);
   if (failed != 0) fail_on_file(errno, "sync", path_);
 }
 
 void File::close() {
   // Not repeated after EINTR: the descriptor is gone, and may already be somebody else's.
-  if (::close(descriptor(std::exchange(handle_, -1))) != 0 && errno != EINTR)
-    fail_on_file(errno, "close", path_);
+  if (::close(std::exchange(handle_, -1)) != 0 && errno != EINTR) fail_on_file(errno, "close", path_);
 }
 
 void File::copy_permissions_of(const std::string& path) {
   struct stat old{};
-  if (::stat(path.c_str(), &old) == 0 && ::fchmod(descriptor(handle_), old.st_mode & 07777) != 0)
+  if (::stat(path.c_str(), &old) == 0 && ::fchmod(handle_, old.st_mode & 07777) != 0)
     fail_on_file(errno, "chmod", path_);
 }
 

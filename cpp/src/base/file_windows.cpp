@@ -47,31 +47,27 @@ HANDLE open_file(const std::string& path, DWORD access, DWORD disposition, const
   fail(error, what, shown_path);
 }
 
-HANDLE handle_of(std::intptr_t handle) { return reinterpret_cast<HANDLE>(handle); }
-
 }  // namespace
 
-File::File(std::intptr_t handle, std::string path) noexcept : handle_(handle), path_(std::move(path)) {}
+File::File(std::string path, Handle handle) noexcept : handle_(handle), path_(std::move(path)) {}
 File::File(File&& other) noexcept
-    : handle_(std::exchange(other.handle_, -1)), path_(std::move(other.path_)) {}
+    : handle_(std::exchange(other.handle_, nullptr)), path_(std::move(other.path_)) {}
 File::~File() {
-  if (handle_ != -1) ::CloseHandle(handle_of(handle_));
+  if (handle_ != nullptr) ::CloseHandle(handle_);
 }
 
 File File::open_to_read(const std::string& path) {
-  const HANDLE file = open_file(path, GENERIC_READ, OPEN_EXISTING, "open", path);
-  return {reinterpret_cast<std::intptr_t>(file), path};
+  return {path, open_file(path, GENERIC_READ, OPEN_EXISTING, "open", path)};
 }
 
 File File::create(const std::string& path, const std::string& shown_path) {
-  const HANDLE file = open_file(path, GENERIC_WRITE, CREATE_NEW, "open", shown_path);
-  return {reinterpret_cast<std::intptr_t>(file), shown_path};
+  return {shown_path, open_file(path, GENERIC_WRITE, CREATE_NEW, "open", shown_path)};
 }
 
 std::size_t File::read(void* data, std::size_t size) {
   DWORD n = 0;
   const auto piece = static_cast<DWORD>(std::min(size, kMaxCall));
-  if (!::ReadFile(handle_of(handle_), data, piece, &n, nullptr)) fail(::GetLastError(), "read", path_);
+  if (!::ReadFile(handle_, data, piece, &n, nullptr)) fail(::GetLastError(), "read", path_);
   return n;
 }
 
@@ -80,18 +76,18 @@ void File::write(const void* data, std::size_t size) {
   while (size > 0) {
     DWORD n = 0;
     const auto piece = static_cast<DWORD>(std::min(size, kMaxCall));
-    if (!::WriteFile(handle_of(handle_), p, piece, &n, nullptr)) fail(::GetLastError(), "write", path_);
+    if (!::WriteFile(handle_, p, piece, &n, nullptr)) fail(::GetLastError(), "write", path_);
     p += n;
     size -= n;
   }
 }
 
 void File::sync() {
-  if (!::FlushFileBuffers(handle_of(handle_))) fail(::GetLastError(), "sync", path_);
+  if (!::FlushFileBuffers(handle_)) fail(::GetLastError(), "sync", path_);
 }
 
 void File::close() {
-  if (!::CloseHandle(handle_of(std::exchange(handle_, -1)))) fail(::GetLastError(), "close", path_);
+  if (!::CloseHandle(std::exchange(handle_, nullptr))) fail(::GetLastError(), "close", path_);
 }
 
 void File::copy_permissions_of(const std::string&) {}
