@@ -48,17 +48,18 @@ class HnswIndex(HnswInsert):
         inserts strictly one at a time.
     keep_pruned : bool
         Fill level-0 lists with the nearest of the pruned candidates.
-    codec : {"f32", "f16", "sq8", "auto"}
+    codec : {"f32", "f16", "sq8", "sq4", "auto"}
         What a search measures on its way through the graph: the vectors, the vectors kept in float16, or
-        codes of a byte per coordinate, which take a quarter of the memory traffic and add to the memory.
-        Candidates are measured again on the vectors, so distances do not depend on codes. "auto" tries on a
-        sample which codes keep neighborhoods: of the narrowest projection that does (principal components),
-        of the vectors, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
+        codes of 8 or 4 bits per coordinate, which take a quarter or an eighth of the memory traffic and add
+        as much to the memory. Candidates are measured again on the vectors, so distances do not depend on
+        codes; those of 4 bits need a wider beam for the same recall. "auto" tries on a sample which codes
+        keep neighborhoods: the narrowest that do, of a projection (principal components) or of the vectors,
+        of 8 or 4 bits, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
         ("auto": 8,192), and again by one that finds four times the vectors they were learned from.
     rerank : {"f32", "f16", "none"}, optional
         In which form the vectors are kept. "f16", for codes, halves their memory, and distances are those of
         the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32". With "none" they
-        are dropped as soon as there are codes ("sq8" or "auto"), which are never learned again, so let the
+        are dropped as soon as there are codes ("sq8", "sq4" or "auto"), which are never learned again, so let the
         first `add` bring enough typical vectors: distances, with ``exact=True`` too, are those of what the
         codes stand for, and so is what `get_vectors` returns. Where codes would not do, the vectors stay.
     dtype : {"float32", "int8", "uint8"}
