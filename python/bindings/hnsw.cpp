@@ -61,6 +61,7 @@ py::dict stats_dict(const HnswIndex& self) {
   out["mean_degree"] = s.mean_degree;
   out["code_dim"] = s.code_dim;
   out["projected"] = s.projected;
+  out["code_bits"] = s.code_bits;
   out["borrowed_bytes"] = s.borrowed_bytes;
   out["build_seconds"] = s.build_seconds;
   return out;

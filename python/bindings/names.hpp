@@ -62,9 +62,10 @@ inline const char* vector_type_name(VectorType type) {
 inline Codec codec_from_name(const std::string& name) {
   if (name == "f32") return Codec::kF32;
   if (name == "sq8") return Codec::kSq8;
+  if (name == "sq4") return Codec::kSq4;
   if (name == "auto") return Codec::kAuto;
   if (name == "f16") return Codec::kF16;
-  throw std::invalid_argument("codec: expected 'f32', 'f16', 'sq8' or 'auto', got '" + name + "'");
+  throw std::invalid_argument("codec: expected 'f32', 'f16', 'sq8', 'sq4' or 'auto', got '" + name + "'");
 }
 
 inline const char* codec_name(Codec codec) {
@@ -73,6 +74,8 @@ inline const char* codec_name(Codec codec) {
       return "f32";
     case Codec::kSq8:
       return "sq8";
+    case Codec::kSq4:
+      return "sq4";
     case Codec::kAuto:
       return "auto";
     case Codec::kF16:

@@ -44,7 +44,7 @@ Float64: TypeAlias = NDArray[np.float64]
 Int64: TypeAlias = NDArray[np.int64]
 
 METRICS = ("l2", "ip", "cosine")
-CODECS = ("f32", "f16", "sq8", "auto")
+CODECS = ("f32", "f16", "sq8", "sq4", "auto")
 MAX_DIM = 2**20
 MAX_THREADS = 1024
 

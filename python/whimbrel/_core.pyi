@@ -44,6 +44,7 @@ class _Stats(TypedDict):
     mean_degree: float
     code_dim: int
     projected: bool
+    code_bits: int
     borrowed_bytes: int
     build_seconds: float
 

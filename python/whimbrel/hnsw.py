@@ -48,19 +48,21 @@ class HnswIndex(HnswInsert):
         inserts strictly one at a time.
     keep_pruned : bool
         Fill level-0 lists with the nearest of the pruned candidates.
-    codec : {"f32", "f16", "sq8", "auto"}
+    codec : {"f32", "f16", "sq8", "sq4", "auto"}
         What a search measures on its way through the graph: the vectors, the vectors kept in float16, or
-        codes of a byte per coordinate, which take a quarter of the memory traffic and add to the memory.
-        Candidates are measured again on the vectors, so distances do not depend on codes. "auto" tries on a
-        sample which codes keep neighborhoods: of the narrowest projection that does (principal components),
-        of the vectors, or none. Codes are learned by the `add` that brings the index to 1,024 vectors
-        ("auto": 8,192), and again by one that finds four times the vectors they were learned from.
+        codes of a byte per coordinate or half a byte (a byte all the same where whole lines of 64 bytes make
+        that no longer), which take a quarter or an eighth of the memory traffic and add as much to the
+        memory. Candidates are measured again on the vectors, so distances do not depend on codes. "auto"
+        tries on a sample which codes keep neighborhoods: the narrowest that do, of a projection (principal
+        components) or of the vectors in 8 or 4 bits, or none. Codes are learned by the `add` that brings the
+        index to 1,024 vectors ("auto": 8,192), and again by one that finds four times the vectors they were
+        learned from.
     rerank : {"f32", "f16", "none"}, optional
         In which form the vectors are kept. "f16", for codes, halves their memory, and distances are those of
         the vectors rounded to float16. By default "f16" with ``codec="f16"``, else "f32". With "none" they
-        are dropped as soon as there are codes ("sq8" or "auto"), which are never learned again, so let the
-        first `add` bring enough typical vectors: distances, with ``exact=True`` too, are those of what the
-        codes stand for, and so is what `get_vectors` returns. Where codes would not do, the vectors stay.
+        are dropped as soon as there are codes ("sq8", "sq4" or "auto"), which are never learned again, so let
+        the first `add` bring enough typical vectors: distances, with ``exact=True`` too, are those of what
+        the codes stand for, and so is what `get_vectors` returns. Where codes would not do, the vectors stay.
     dtype : {"float32", "int8", "uint8"}
         What vectors and queries consist of. Bytes are kept as they are, in a quarter of the room, and
         compared in whole numbers, by "l2" or "ip", without a codec, up to 32,768 of them. For "cosine", scale

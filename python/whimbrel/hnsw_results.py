@@ -148,9 +148,11 @@ class HnswStats:
         Vectors and codes that stay in a mapped file, of which the system decides how much is in memory, or in
         the caller's array.
     code_dim : int
-        Dimension of the codes that searches run on, a byte each; 0 if they run on the vectors.
+        Dimension of the codes that searches run on; 0 if they run on the vectors.
     projected : bool
         Whether codes are of a projection of the vectors.
+    code_bits : int
+        Of a code for each of its dimensions, 8 or 4; 0 if there are none.
     isa : str
         Instruction set of the distance kernels on this machine.
     build_seconds : float
@@ -171,6 +173,7 @@ class HnswStats:
     borrowed_bytes: int
     code_dim: int
     projected: bool
+    code_bits: int
     isa: str
     build_seconds: float
     order: str | None

@@ -99,7 +99,7 @@ TEST_CASE("distances of stored bytes are the same on every instruction set") {
         put_byte_row(graph, i, view, i);
         nodes[i] = i;
       }
-      PairPoints points = pair_points(graph.codes, graph.code_terms.data(), kDim, metric);
+      PairPoints points = pair_points(graph.codes, graph.code_terms.data(), {kDim}, metric);
       PairPoints::Scratch scratch(points);
       std::vector<float> expected(kRows), out(kRows);
       points.distances(points.query(7, scratch), nodes.data(), kRows, expected.data());

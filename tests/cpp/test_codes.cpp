@@ -1,4 +1,5 @@
-// Codes of a byte per coordinate: their kernels on every instruction set of this machine, and quantizers.
+// Codes of 8 and of 4 bits per coordinate: their kernels on every instruction set of this machine, and
+// quantizers.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -113,6 +114,72 @@ TEST_CASE("distances between codes are whole numbers, rounded once, on every ins
       }
 }
 
+TEST_CASE("sums of 4-bit codes are exact on every instruction set, and so are distances between them") {
+  for (const std::size_t dim : {1, 2, 65, 127, 128, 129, 384, 1000, 32768})
+    for (const bool extreme : {false, true}) {
+      constexpr std::size_t kRows = 7;
+      const CodeLayout layout{dim, 4};
+      CHECK(layout.bytes() == (dim + 1) / 2);
+      const std::size_t bytes = round_up(layout.bytes(), kernels::kCodeLine);
+      BlockRows<std::uint8_t> rows(bytes + kernels::kCodeLine);  // with a tail
+      rows.resize(kRows);
+      AlignedArray<std::int8_t> query(layout.value_bytes(bytes)), point(layout.value_bytes(bytes));
+      std::vector<std::uint32_t> ids(kRows);
+      std::iota(ids.begin(), ids.end(), 0u);
+      const auto code = [&](std::size_t i, std::size_t c) {
+        return extreme ? 15 : static_cast<int>(random_bits(i, RandomPurpose::kSubspace, c) % 16);
+      };
+      const auto value = [&](std::size_t c) {
+        return extreme ? -127 : static_cast<int>(random_bits(kRows, RandomPurpose::kSubspace, c) % 255) - 127;
+      };
+      for (std::size_t c = 0; c < dim; ++c) query[layout.value_of(c)] = static_cast<std::int8_t>(value(c));
+      std::vector<kernels::CodeTerms> terms(kRows), none(kRows);
+      std::vector<std::int64_t> sum(kRows), l2(kRows), ip(kRows);
+      for (std::size_t i = 0; i < kRows; ++i) {
+        std::int64_t squares = 0;
+        for (std::size_t c = 0; c < dim; ++c) {
+          layout.put(rows.row(i), c, static_cast<std::uint8_t>(code(i, c)));
+          // The point is the first row, or one of zeros, the farthest from the extremes.
+          const int e = code(i, c) - 8, f = (extreme ? 0 : code(0, c)) - 8;
+          sum[i] += std::int64_t{code(i, c)} * value(c);
+          squares += e * e;
+          l2[i] += (e - f) * (e - f);
+          ip[i] -= e * f;
+        }
+        terms[i].row = static_cast<std::uint32_t>(squares);
+        for (std::size_t c = 0; c < dim; ++c) REQUIRE(layout.at(rows.row(i), c) == code(i, c));
+        const auto tail = static_cast<float>(i);
+        std::memcpy(rows.row(i) + rows.stride() - sizeof tail, &tail, sizeof tail);
+      }
+      std::int64_t own = 0, total = 0;
+      for (std::size_t c = 0; c < dim; ++c) {
+        const int f = (extreme ? 0 : code(0, c)) - 8;
+        own += f * f;
+        total += f;
+      }
+      std::vector<std::uint8_t> zeros(bytes);
+      layout.signed_values(extreme ? zeros.data() : rows.row(0), point.data());
+      const kernels::RowBlocks<std::uint8_t> blocks{rows.blocks(), rows.shift(), rows.mask(), rows.stride()};
+      const auto term = [](std::int64_t x) { return static_cast<std::uint32_t>(x); };
+      for (const kernels::KernelTable* table : kernels::available_tables()) {
+        CAPTURE(table->isa);
+        CAPTURE(dim);
+        std::vector<float> out(kRows);
+        table->l2.nibble_ids({query.data(), bytes, -0.37f}, blocks, ids.data(), kRows, out.data());
+        for (std::size_t i = 0; i < kRows; ++i)
+          CHECK(out[i] == static_cast<float>(i) + -0.37f * static_cast<float>(sum[i]));
+        table->ip.nibble_ids({query.data(), bytes, -0.37f}, blocks, ids.data(), kRows, out.data());
+        for (std::size_t i = 0; i < kRows; ++i) CHECK(out[i] == -0.37f * static_cast<float>(sum[i]));
+        table->l2.nibble_pairs({point.data(), bytes, term(own + 16 * total)}, blocks, terms.data(),
+                               ids.data(), kRows, out.data());
+        for (std::size_t i = 0; i < kRows; ++i) CHECK(out[i] == static_cast<float>(l2[i]));
+        table->ip.nibble_pairs({point.data(), bytes, term(8 * total)}, blocks, none.data(), ids.data(), kRows,
+                               out.data());
+        for (std::size_t i = 0; i < kRows; ++i) CHECK(out[i] == static_cast<float>(ip[i]));
+      }
+    }
+}
+
 TEST_CASE("projections have the same bits on every instruction set and are near double precision") {
   for (const std::size_t d : {1, 5, 64, 300})
     for (const std::size_t n : {16, 64, 128, 144, 256}) {
@@ -163,32 +230,40 @@ TEST_CASE("a subspace holds nearly all the variance that so many dimensions can 
 }
 
 TEST_CASE("distances of codes are within the step of the true ones, outliers and constants included") {
-  constexpr std::size_t kRows = 3000, kDim = 40;
+  constexpr std::size_t kRows = 3000, kDim = 70;
   auto data = values(kRows * kDim, 4);
   for (std::size_t i = 0; i < kRows; ++i) data[i * kDim + 7] = 3.5f;  // varies nowhere
   data[11 * kDim + 5] = 1e6f;
   const MatrixView<const float> rows{data.data(), kRows, kDim};
-  const ScalarQuantizer quantizer = train_scalar_quantizer(rows, Metric::kL2, Codec::kSq8, 1);
-  REQUIRE(quantizer.code_dim == kDim);
-  CHECK(quantizer.step < 0.02f);  // the outlier did not stretch it
-  BlockRows<std::uint8_t> codes(quantizer.stride());
-  codes.resize(kRows);
-  ScalarQuantizer::Scratch scratch(quantizer);
-  for (std::size_t i = 0; i < kRows; ++i) quantizer.encode(rows.row(i), scratch, codes.row(i));
-  const auto& l2 = kernels::active_table().l2;
-  std::vector<std::uint32_t> ids(kRows);
-  std::iota(ids.begin(), ids.end(), 0u);
-  std::vector<float> coded(kRows);
-  l2.code_ids(quantizer.encode_query(rows.row(0), scratch),
-              {codes.blocks(), codes.shift(), codes.mask(), codes.stride()}, ids.data(), kRows, coded.data());
-  // Coded distances leave out a constant, the same for all rows.
-  const float shift = coded[0];
-  for (std::size_t i = 1; i < kRows; ++i) {
-    const float exact = l2.canonical(rows.row(0), rows.row(i), kDim);
-    if (i == 11)
-      CHECK(coded[i] - shift < exact);
-    else
-      CHECK(std::abs(coded[i] - shift - exact) < 0.5f);
+  for (const Codec codec : {Codec::kSq8, Codec::kSq4}) {
+    const ScalarQuantizer quantizer = train_scalar_quantizer(rows, Metric::kL2, codec, 1);
+    REQUIRE(quantizer.code_dim == kDim);
+    const bool coarse = codec == Codec::kSq4;
+    CHECK(quantizer.bits == (coarse ? 4 : 8));
+    CHECK(quantizer.step < (coarse ? 0.2f : 0.02f));  // the outlier did not stretch it
+    BlockRows<std::uint8_t> codes(quantizer.stride());
+    codes.resize(kRows);
+    ScalarQuantizer::Scratch scratch(quantizer);
+    for (std::size_t i = 0; i < kRows; ++i) quantizer.encode(rows.row(i), scratch, codes.row(i));
+    const auto& l2 = kernels::active_table().l2;
+    std::vector<std::uint32_t> ids(kRows);
+    std::iota(ids.begin(), ids.end(), 0u);
+    std::vector<float> coded(kRows), decoded(kDim);
+    quantizer.ids_kernel(l2)(quantizer.encode_query(rows.row(0), scratch),
+                             {codes.blocks(), codes.shift(), codes.mask(), codes.stride()}, ids.data(), kRows,
+                             coded.data());
+    // Coded distances leave out a constant, the same for all rows.
+    const float shift = coded[0];
+    for (std::size_t i = 1; i < kRows; ++i) {
+      const float exact = l2.canonical(rows.row(0), rows.row(i), kDim);
+      if (i == 11)
+        CHECK(coded[i] - shift < exact);
+      else
+        CHECK(std::abs(coded[i] - shift - exact) < (coarse ? 4.0f : 0.5f));
+      quantizer.decode(codes.row(i), decoded.data());
+      for (std::size_t c = 0; c < kDim && i != 11; ++c)
+        CHECK(std::abs(decoded[c] - rows.row(i)[c]) < (coarse ? 1.0f : 0.51f) * quantizer.step);
+    }
   }
 }
 

@@ -24,6 +24,12 @@ def golden_codes() -> wb.HnswIndex:
     return wb.HnswIndex.build(np.concatenate([data, -data]), M=2, ef_construction=20, codec="sq8")
 
 
+def golden_codes_of_4_bits() -> wb.HnswIndex:
+    """Alone, without vectors."""
+    data = np.tile(np.random.default_rng(4).integers(-8, 8, (1024, 5)), 13).astype(np.float32)
+    return wb.HnswIndex.build(data, M=2, ef_construction=20, codec="sq4", rerank="none")
+
+
 def golden_changed() -> wb.HnswIndex:
     """Numbered points, some of them removed in front of links to them, and a result of tuning."""
     data = np.random.default_rng(2).integers(0, 50, (120, 6)).astype(np.float32)
@@ -81,6 +87,7 @@ def golden_multi_vector_index() -> wb.MultiVectorIndex:
 if __name__ == "__main__":
     golden_index().save(Path(__file__).with_name("hnsw_v1.whb"))
     golden_codes().save(Path(__file__).with_name("codes_v1.whb"))
+    golden_codes_of_4_bits().save(Path(__file__).with_name("codes4_v1.whb"))
     golden_changed().save(Path(__file__).with_name("changed_v1.whb"))
     golden_bytes().save(Path(__file__).with_name("bytes_v1.whb"))
     golden_links().save(Path(__file__).with_name("links_v1.whb"), vectors=False)

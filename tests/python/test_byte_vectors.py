@@ -140,7 +140,7 @@ def test_what_bytes_cannot_be_had_with_is_refused():
         wb.HnswIndex(4, dtype="no dtype")
     with pytest.raises(ValueError, match="metric: expected l2 or ip with vectors of int8"):
         wb.HnswIndex(4, metric="cosine", dtype="int8")
-    for codec in ("sq8", "auto", "f16"):
+    for codec in ("sq8", "sq4", "auto", "f16"):
         with pytest.raises(ValueError, match="codec: expected f32 with vectors of uint8"):
             wb.HnswIndex(4, codec=codec, dtype="uint8")
     with pytest.raises(ValueError, match="dim: expected at most 32768 with vectors of int8, got 32769"):

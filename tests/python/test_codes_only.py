@@ -5,7 +5,7 @@ import pytest
 import whimbrel as wb
 
 
-def points(n, dim=48, seed=0):
+def points(n, dim=72, seed=0):
     """Clusters away from zero."""
     rng = np.random.default_rng(seed)
     centers = 3 + np.random.default_rng(1).standard_normal((30, dim))
@@ -23,7 +23,10 @@ def low_rank(n, dim=160, seed=0):
     return (0.1 + rng.standard_normal((n, 12)) @ basis).astype(np.float32)
 
 
-CASES = [("l2", "sq8"), ("ip", "sq8"), ("cosine", "sq8"), ("ip", "auto"), ("cosine", "auto")]
+CASES = [(m, c) for c in ("sq8", "sq4") for m in ("l2", "ip", "cosine")] + [
+    ("ip", "auto"),
+    ("cosine", "auto"),
+]
 
 
 @pytest.mark.parametrize(("metric", "codec"), CASES)
@@ -39,7 +42,7 @@ def test_distances_are_those_of_what_codes_stand_for(metric, codec):
     assert index.validate().unreachable == 0
     decoded = index.get_vectors(np.arange(n))
     true = data / np.linalg.norm(data, axis=1)[:, None] if metric == "cosine" else data
-    assert np.abs(decoded - true).max() < 0.05 * np.abs(true).max()
+    assert np.abs(decoded - true).max() < (0.2 if codec == "sq4" else 0.05) * np.abs(true).max()
     if metric == "cosine":
         np.testing.assert_allclose(np.linalg.norm(decoded, axis=1), 1, atol=1e-6)
     truth = wb.knn(decoded, queries, 10, metric)
@@ -51,21 +54,25 @@ def test_distances_are_those_of_what_codes_stand_for(metric, codec):
     hits = index.search(queries, 10, ef_search=100)
     assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(hits.ids, found.ids, strict=True)]) >= 9.3
     best = wb.knn(data, queries, 10, metric)
-    assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(hits.ids, best.ids, strict=True)]) >= 8.5
+    assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(hits.ids, best.ids, strict=True)]) >= (
+        6 if codec == "sq4" else 8.5
+    )
 
 
 def test_the_memory_of_the_vectors_is_gone():
     data = points(1500, 256)
     kept = wb.HnswIndex.build(data, M=8, codec="sq8")
     only = wb.HnswIndex.build(data, M=8, codec="sq8", rerank="none")
+    half = wb.HnswIndex.build(data, M=8, codec="sq4", rerank="none")
+    assert half.memory_usage() == only.memory_usage() - 1500 * 128
     assert only.memory_usage() <= kept.memory_usage() - 1500 * (4 * 256 - 8)
     assert len(only.dumps()) <= len(kept.dumps()) - 1500 * 4 * 256
 
 
-@pytest.mark.parametrize("metric", ["l2", "ip"])
-def test_changes_go_on_with_the_codes_that_were_learned(metric):
+@pytest.mark.parametrize(("metric", "codec"), [("l2", "sq8"), ("ip", "sq8"), ("l2", "sq4"), ("ip", "sq4")])
+def test_changes_go_on_with_the_codes_that_were_learned(metric, codec):
     data, more, queries = points(1200), points(6000, seed=4), points(30, seed=5)
-    index = build(data[:1000], metric, codec="sq8")
+    index = build(data[:1000], metric, codec=codec)
     assert index.stats.code_dim == 0  # too few to learn from: vectors
     np.testing.assert_array_equal(index.get_vectors([7]), data[[7]])
     before = index.search(queries, 5)
@@ -99,18 +106,19 @@ def test_changes_go_on_with_the_codes_that_were_learned(metric):
     np.testing.assert_array_equal(index.get_vectors(np.arange(10)), data[:10])  # as new
 
 
-def test_files_and_threads(tmp_path):
+@pytest.mark.parametrize("codec", ["sq8", "sq4"])
+def test_files_and_threads(tmp_path, codec):
     data = points(1300)
     indexes = []
     for threads in (1, 3):
-        index = wb.HnswIndex(48, M=6, codec="sq8", rerank="none")
+        index = wb.HnswIndex(72, M=6, codec=codec, rerank="none")
         index.add(data[:1100], threads=threads)
         index.add(data[1100:], threads=threads)
         indexes.append(index)
     saved = indexes[0].dumps()
     assert indexes[1].dumps() == saved
     again = wb.HnswIndex.loads(saved)
-    assert (again.rerank, again.codec) == ("none", "sq8")
+    assert (again.rerank, again.codec) == ("none", codec)
     again.add(data[:50])
     indexes[0].add(data[:50])
     assert again.dumps() == indexes[0].dumps()

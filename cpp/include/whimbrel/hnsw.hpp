@@ -45,7 +45,7 @@ struct HnswParams {
   /// learned by the add that brings an index to 1,024 vectors (kAuto: 8,192), and again by one that finds
   /// four times the vectors they were learned from.
   Codec codec = Codec::kF32;
-  /// kF16 needs another codec than kF32; kF16 as codec needs it. kNone needs kSq8 or kAuto.
+  /// kF16 needs another codec than kF32; kF16 as codec needs it. kNone needs kSq8, kSq4 or kAuto.
   Rerank rerank = Rerank::kF32;
   /// What Metric::kUser measures. Its codec is kF32, and it cannot be had with bulk_build.
   UserDistance distance = {};
@@ -184,8 +184,9 @@ struct HnswStats {
   std::vector<std::size_t> level_sizes;       ///< nodes whose level is at least l
   std::vector<std::size_t> degree_histogram;  ///< level 0: nodes with out-degree i, i = 0..2M
   double mean_degree = 0;                     ///< level 0
-  std::size_t code_dim = 0;                   ///< bytes of a code; 0: searches measure the vectors
+  std::size_t code_dim = 0;                   ///< dimensions of a code; 0: searches measure the vectors
   bool projected = false;                     ///< codes are of a projection to code_dim dimensions
+  std::uint32_t code_bits = 0;                ///< of a code, 8 or 4; 0: there are none
   std::size_t borrowed_bytes = 0;             ///< vectors and codes in a mapped file, not in memory_usage()
   double build_seconds = 0;                   ///< wall time spent in add() since construction or load
 };

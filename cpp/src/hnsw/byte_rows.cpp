@@ -21,7 +21,7 @@ void store(const Graph& graph, VectorsView vectors, std::size_t i, std::uint8_t*
 
 void hold(const Graph& graph, const std::uint8_t* stored, const kernels::CodeTerms& terms,
           SearchScratch& scratch) {
-  scratch.point = pair_point(stored, graph.dim, scratch.byte_values.data(), graph.codes.stride(), terms);
+  scratch.point = pair_point(stored, {graph.dim, 8}, scratch.byte_values.data(), graph.codes.stride(), terms);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ void hold_code_query(const Graph& graph, SearchScratch& scratch) {
   std::uint8_t* code = scratch.byte_row.data();
   graph.quantizer.encode(scratch.query.data(), *scratch.codes, code);
   const PairTerms terms(graph.quantizer, graph.params.metric);
-  scratch.point = pair_point(code, graph.quantizer.code_dim, scratch.byte_values.data(), graph.codes.stride(),
+  scratch.point = pair_point(code, graph.quantizer.layout(), scratch.byte_values.data(), graph.codes.stride(),
                              terms(code));
 }
 

@@ -66,8 +66,9 @@ void check_params(std::size_t dim, const HnswParams& p) {
     throw std::invalid_argument("metric: expected l2, ip, cosine or the user's");
   check_distance(p);
   check_bytes(dim, p);
-  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kAuto && p.codec != Codec::kF16)
-    throw std::invalid_argument("codec: expected f32, f16, sq8 or auto");
+  if (p.codec != Codec::kF32 && p.codec != Codec::kSq8 && p.codec != Codec::kSq4 && p.codec != Codec::kAuto &&
+      p.codec != Codec::kF16)
+    throw std::invalid_argument("codec: expected f32, f16, sq8, sq4 or auto");
   if (p.rerank != Rerank::kF32 && p.rerank != Rerank::kF16 && p.rerank != Rerank::kNone)
     throw std::invalid_argument("rerank: expected f32, f16 or none");
   const std::string got = p.rerank == Rerank::kF32 ? "f32" : p.rerank == Rerank::kF16 ? "f16" : "none";

@@ -58,7 +58,7 @@ class Encoding {
         codes.terms[i] = terms(codes.rows.row(i));
       }
     });
-    codes.code_dim = quantizer_.code_dim;
+    codes.layout = quantizer_.layout();
     return codes;
   }
 

@@ -12,28 +12,30 @@
 
 namespace whimbrel {
 
-/// For a code whose own part of every distance is `own`: the kernel multiplies its bytes less 128, which add
-/// up to `sum`, with bytes that are not less 128.
-inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2) noexcept {
+/// For a row whose own part of every distance is `own`: the kernel multiplies its codes less `zero`, which
+/// add up to `sum`, with codes that are not less `zero`.
+inline kernels::CodeTerms pair_terms(std::int32_t own, std::int32_t sum, bool l2,
+                                     std::int32_t zero = 128) noexcept {
   return {static_cast<std::uint32_t>(own),
-          static_cast<std::uint32_t>(own) + static_cast<std::uint32_t>((l2 ? 256 : 128) * sum)};
+          static_cast<std::uint32_t>(own) + static_cast<std::uint32_t>((l2 ? 2 : 1) * zero * sum)};
 }
 
-/// A code of n bytes as what other codes are compared with; `values` has `stride` bytes, zeros behind them.
-inline kernels::CodePoint pair_point(const std::uint8_t* code, std::size_t n, std::int8_t* values,
+/// A row of codes as what others are compared with; `values` are as many as belong to `stride` bytes, zeros
+/// where there is no code.
+inline kernels::CodePoint pair_point(const std::uint8_t* code, CodeLayout layout, std::int8_t* values,
                                      std::size_t stride, const kernels::CodeTerms& terms) noexcept {
-  for (std::size_t c = 0; c < n; ++c) values[c] = static_cast<std::int8_t>(code[c] ^ 0x80u);  // less 128
+  layout.signed_values(code, values);
   return {values, stride, terms.point};
 }
 
-/// Terms of the codes of a quantizer. With codes less 128 as e and f: |e - f|^2 = |e|^2 + |f|^2 - 2 e.f. With
-/// o the origin in steps, the product of two vectors in square steps is o.o + o.e + o.f + e.f; the part of
-/// one code is rounded to a whole number.
+/// Terms of the codes of a quantizer. With codes less their zero (128, or 8 of 4 bits) as e and f: |e - f|^2
+/// = |e|^2 + |f|^2 - 2 e.f. With o the origin in steps, the product of two vectors in square steps is o.o +
+/// o.e + o.f + e.f; the part of one code is rounded to a whole number.
 class PairTerms {
  public:
   /// Cosine is l2: its vectors have one length.
   PairTerms(const ScalarQuantizer& quantizer, Metric metric)
-      : code_dim_(quantizer.code_dim), row_bytes_(quantizer.stride()) {
+      : layout_(quantizer.layout()), row_bytes_(quantizer.stride()) {
     if (metric == Metric::kIp) origin_ = quantizer.origin();
   }
 
@@ -41,25 +43,32 @@ class PairTerms {
   bool fit() const noexcept {
     constexpr double kMaxTerm = 1 << 28;
     double largest = 0;
-    for (const double o : origin_) largest += 128 * std::abs(o);
+    for (const double o : origin_) largest += layout_.zero() * std::abs(o);
     return row_bytes_ <= kernels::kMaxPairBytes && largest < kMaxTerm;
   }
 
   kernels::CodeTerms operator()(const std::uint8_t* code) const noexcept {
-    std::int32_t sum = 0, squares = 0;
-    for (std::size_t c = 0; c < code_dim_; ++c) {
-      const std::int32_t e = code[c] - 128;
-      sum += e;
-      squares += e * e;
-    }
-    if (origin_.empty()) return pair_terms(squares, sum, true);
-    double product = 0;
-    for (std::size_t c = 0; c < code_dim_; ++c) product += origin_[c] * (code[c] - 128);
-    return pair_terms(-static_cast<std::int32_t>(product), sum, false);
+    if (layout_.nibbles()) return terms([&](std::size_t c) { return layout_.at(code, c) - 8; });
+    return terms([&](std::size_t c) { return code[c] - 128; });
   }
 
  private:
-  std::size_t code_dim_, row_bytes_;
+  template <class Code>
+  kernels::CodeTerms terms(Code code) const noexcept {
+    std::int32_t sum = 0, squares = 0;
+    for (std::size_t c = 0; c < layout_.dim; ++c) {
+      const std::int32_t e = code(c);
+      sum += e;
+      squares += e * e;
+    }
+    if (origin_.empty()) return pair_terms(squares, sum, true, layout_.zero());
+    double product = 0;
+    for (std::size_t c = 0; c < layout_.dim; ++c) product += origin_[c] * code(c);
+    return pair_terms(-static_cast<std::int32_t>(product), sum, false, layout_.zero());
+  }
+
+  CodeLayout layout_;
+  std::size_t row_bytes_;
   std::vector<double> origin_;  // of inner products
 };
 

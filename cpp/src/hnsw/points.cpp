@@ -62,13 +62,14 @@ void UserPoints::distances(Query query, const std::uint32_t* nodes, std::size_t 
 }
 
 PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
-                       std::size_t code_dim, Metric metric) {
+                       CodeLayout layout, Metric metric) {
   const bool l2 = metric != Metric::kIp;
   const kernels::KernelTable& table = kernels::active_table();
+  const kernels::MetricKernels& kernels = l2 ? table.l2 : table.ip;
   return {{rows.blocks(), rows.shift(), rows.mask(), rows.stride()},
           terms,
-          (l2 ? table.l2 : table.ip).code_pairs,
-          code_dim,
+          layout.nibbles() ? kernels.nibble_pairs : kernels.code_pairs,
+          layout,
           l2};
 }
 

@@ -116,7 +116,7 @@ inline constexpr bool kHasTiles = requires(const P& points, float* out) { points
 struct PairPoints {
   using Query = const kernels::CodePoint&;
   struct Scratch {
-    explicit Scratch(const PairPoints& points) : values(points.rows.stride) {}
+    explicit Scratch(const PairPoints& points) : values(points.layout.value_bytes(points.rows.stride)) {}
     AlignedArray<std::int8_t> values;
     kernels::CodePoint point{};
   };
@@ -124,11 +124,11 @@ struct PairPoints {
   kernels::RowBlocks<std::uint8_t> rows;
   const kernels::CodeTerms* terms;
   kernels::CodePairsKernel kernel;
-  std::size_t code_dim;
+  CodeLayout layout;
   bool l2;
 
   Query query(std::uint32_t node, Scratch& scratch) const noexcept {
-    scratch.point = pair_point(rows.row(node), code_dim, scratch.values.data(), rows.stride, terms[node]);
+    scratch.point = pair_point(rows.row(node), layout, scratch.values.data(), rows.stride, terms[node]);
     return scratch.point;
   }
   void prefetch(std::uint32_t node) const noexcept {
@@ -145,30 +145,35 @@ struct PairPoints {
     return compact_below(nodes, n, bound, out);
   }
 
-  std::size_t tile_dim() const noexcept { return rows.stride; }
+  std::size_t tile_dim() const noexcept { return round_up(layout.dim, kernels::kCodeLine); }
   float scale() const noexcept { return l2 ? 2.0f : 1.0f; }
   float tile_row(std::uint32_t node, float* out) const noexcept {
     const std::uint8_t* code = rows.row(node);
-    for (std::size_t c = 0; c < code_dim; ++c) out[c] = static_cast<float>(code[c]) - 128;
-    std::fill(out + code_dim, out + rows.stride, 0.0f);
+    const auto zero = static_cast<float>(layout.zero());
+    if (layout.nibbles())
+      for (std::size_t c = 0; c < layout.dim; ++c) out[c] = static_cast<float>(layout.at(code, c)) - zero;
+    else
+      for (std::size_t c = 0; c < layout.dim; ++c) out[c] = static_cast<float>(code[c]) - zero;
+    std::fill(out + layout.dim, out + tile_dim(), 0.0f);
     return static_cast<float>(static_cast<std::int32_t>(terms[node].row)) / scale();
   }
 };
 
 PairPoints pair_points(const BlockRows<std::uint8_t>& rows, const kernels::CodeTerms* terms,
-                       std::size_t code_dim, Metric metric);
+                       CodeLayout layout, Metric metric);
 
 /// fn(points) for the form in which an index keeps its vectors.
 template <class Fn>
 auto with_row_points(const Graph& graph, const Fn& fn) {
   if (graph.rows_are_codes())
     return fn(pair_points(graph.codes, graph.code_terms.data(),
-                          graph.in_bytes() ? graph.dim : graph.quantizer.code_dim, graph.params.metric));
+                          graph.in_bytes() ? CodeLayout{graph.dim} : graph.quantizer.layout(),
+                          graph.params.metric));
   if (graph.params.metric == Metric::kUser) return fn(UserPoints{&graph});
   return graph.in_halves() ? fn(HalfPoints(graph)) : fn(VectorPoints(graph));
 }
 
-/// Codes of a byte per coordinate. They are only searched in, not linked.
+/// Codes beside vectors. They are only searched in, not linked.
 struct ScalarCodePoints {
   using Query = const kernels::CodeQuery&;
 
@@ -229,17 +234,17 @@ struct CanonicalPoints {
 
 inline ScalarCodePoints traversal_points(const Graph& graph) {
   return {{graph.codes.blocks(), graph.codes.shift(), graph.codes.mask(), graph.codes.stride()},
-          kernels::metric_kernels(kernels::active_table(), graph.params.metric).code_ids};
+          graph.quantizer.ids_kernel(kernels::metric_kernels(kernels::active_table(), graph.params.metric))};
 }
 
 /// Codes of all vectors to build on, with the terms of their distances.
 struct PairCodes {
   BlockRows<std::uint8_t> rows{1};
   CountedVector<kernels::CodeTerms> terms;
-  std::size_t code_dim = 0;
+  CodeLayout layout;
 
-  bool empty() const noexcept { return code_dim == 0; }
-  PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), code_dim, metric); }
+  bool empty() const noexcept { return layout.dim == 0; }
+  PairPoints points(Metric metric) const { return pair_points(rows, terms.data(), layout, metric); }
 };
 
 /// Empty if there are too few vectors to learn from, codes would blur the neighborhoods, or vectors are not

@@ -211,7 +211,7 @@ struct SearchScratch {
   std::optional<ScalarQuantizer::Scratch> codes;  // made by the first search on codes
   AlignedArray<float> row;                        // a row in the caller's order
   std::vector<float> own;                         // the same, of a point that is the query
-  AlignedArray<std::uint8_t> byte_row;            // a query of bytes as stored, and as compared
+  AlignedArray<std::uint8_t> byte_row;            // a query of codes as stored, and as compared
   AlignedArray<std::int8_t> byte_values;
   kernels::CodePoint point{};
   std::vector<std::pair<float, std::int64_t>> results;  // (canonical distance, id)
@@ -223,7 +223,8 @@ struct SearchScratch {
         query(graph.padded_dim()),
         row(graph.padded_dim()),
         byte_row(graph.rows_are_codes() ? graph.codes.stride() : 0),
-        byte_values(graph.rows_are_codes() ? graph.codes.stride() : 0) {}
+        byte_values(graph.rows_are_codes() ? graph.quantizer.layout().value_bytes(graph.codes.stride()) : 0) {
+  }
 };
 
 /// The query that a scratch holds, in the form that points of a kind are compared with.

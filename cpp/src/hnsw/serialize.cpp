@@ -23,8 +23,8 @@ constexpr Tag kKind = make_tag("HNSW");
 constexpr Tag kParams = make_tag("PARM"), kName = make_tag("NAME"), kVectors = make_tag("VECS"),
               kLevels = make_tag("LEVL"), kLinks = make_tag("LNK0"), kUpper = make_tag("LNKU"),
               kIds = make_tag("IDS "), kDimOrder = make_tag("DIMO"), kCodec = make_tag("CODC"),
-              kCodecValues = make_tag("CODV"), kCodes = make_tag("CODE"), kTuned = make_tag("TUNE"),
-              kVectorSums = make_tag("VSUM");
+              kCodecOf4Bits = make_tag("COD4"), kCodecValues = make_tag("CODV"), kCodes = make_tag("CODE"),
+              kTuned = make_tag("TUNE"), kVectorSums = make_tag("VSUM");
 
 /// The section PARM, byte for byte.
 struct Params {
@@ -44,7 +44,7 @@ enum VectorForm : std::uint32_t {
   kCodesOnly = 5
 };
 
-/// The section CODC, byte for byte.
+/// The section CODC or COD4, byte for byte.
 struct CodecParams {
   std::uint64_t trained_size;
   std::uint32_t codec, code_dim, projected;
@@ -105,8 +105,10 @@ void for_each_array(Q& quantizer, Fn fn) {
 /// Optional, since a reader that does not know them searches the vectors instead.
 void append_codec_sections(const Graph& g, const CodecParams& params, std::vector<SectionToWrite>& sections) {
   if (g.params.codec == Codec::kF32) return;
-  sections.push_back(
-      {kCodec, true, sizeof params, [&params](const ByteSink& out) { out(&params, sizeof params); }});
+  // Another tag, so that a reader that knows 8 bits alone does not take codes of 4 for them.
+  const bool of_4_bits = g.params.codec == Codec::kSq4 || (!g.quantizer.empty() && g.quantizer.bits == 4);
+  sections.push_back({of_4_bits ? kCodecOf4Bits : kCodec, true, sizeof params,
+                      [&params](const ByteSink& out) { out(&params, sizeof params); }});
   if (g.quantizer.empty()) return;
   sections.push_back({kCodecValues, true, g.quantizer.bytes(), [&g](const ByteSink& out) {
                         for_each_array(g.quantizer, [&](const std::vector<float>& values) {
@@ -233,15 +235,16 @@ void load_byte_rows(ContainerReader& reader, std::size_t n, MappedFile* file, Gr
 }
 
 void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
-  if (!reader.has(kCodec)) return;
+  const bool of_4_bits = reader.has(kCodecOf4Bits);
+  if (!of_4_bits && !reader.has(kCodec)) return;
   if (g.measured_once()) damaged("no codec of such vectors");
   CodecParams p;
-  reader.open(kCodec, sizeof p);
+  reader.open(of_4_bits ? kCodecOf4Bits : kCodec, sizeof p);
   reader.read(&p, sizeof p);
   reader.close();
   const bool halves = p.codec == static_cast<std::uint32_t>(Codec::kF16);
-  if (!halves && p.codec != static_cast<std::uint32_t>(Codec::kSq8) &&
-      p.codec != static_cast<std::uint32_t>(Codec::kAuto))
+  const auto own = static_cast<std::uint32_t>(of_4_bits ? Codec::kSq4 : Codec::kSq8);
+  if (!(halves && !of_4_bits) && p.codec != own && p.codec != static_cast<std::uint32_t>(Codec::kAuto))
     damaged("a known codec");
   if (p.no_vectors > 1 || (p.no_vectors == 1 && g.params.rerank == Rerank::kF16))
     damaged("a known form of the vectors");
@@ -259,6 +262,7 @@ void read_codec(ContainerReader& reader, Graph& g, MappedFile* file) {
   q.dim = g.dim;
   q.code_dim = p.code_dim;
   q.has_tail = g.params.metric == Metric::kL2;
+  if (of_4_bits) q = q.coarse();
   q.step = p.step;
   q.rerank = p.rerank;
   q.center.resize(q.dim);

@@ -18,6 +18,7 @@ HnswStats HnswIndex::stats() const {
   stats.degree_histogram.resize(graph.links0.stride() + 1);
   stats.code_dim = graph.quantizer.code_dim;
   stats.projected = !graph.quantizer.columns.empty();
+  stats.code_bits = graph.quantizer.empty() ? 0 : graph.quantizer.bits;
   const auto borrowed = [](const auto& rows) { return rows.bytes() - rows.own_bytes(); };
   stats.borrowed_bytes = borrowed(graph.vectors) + borrowed(graph.halves) + borrowed(graph.codes);
   stats.build_seconds = impl_->build_seconds;

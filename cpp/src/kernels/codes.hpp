@@ -1,8 +1,9 @@
-// Products of byte codes with a quantized query or with each other, and projections whose sums have one
-// order: what construction and search on codes are made of. Included by distance_kernels.cpp alone.
+// Products of codes of 8 or 4 bits with a quantized query or with each other, and projections whose sums have
+// one order: what construction and search on codes are made of. Included by distance_kernels.cpp alone.
 //
-// Numerics. A code is 0..255, a value of the query -127..127, their products are summed in 32 bits, exact for
-// up to kMaxCodeBytes bytes, so that sums have the same bits on every instruction set whatever their order. A
+// Numerics. A code is 0..255 or 0..15, a value of the query -127..127, their products are summed in 32 bits,
+// exact for up to kMaxCodeBytes bytes, so that sums have the same bits on every instruction set whatever
+// their order. Products of 4-bit codes are below 2^11, and up to eight of them are added in 16 bits before. A
 // projection sums in the order of the input's coordinates, multiply and add rounded separately: the same
 // bits, however wide a register is.
 #pragma once
@@ -94,6 +95,71 @@ inline void add_line(CodeSums* sums, const std::uint8_t* const* row, const std::
 #endif
 }
 
+/// The same for a line of 4-bit codes, whose values are at query + 2 * at: first those of the low bits.
+template <std::size_t N>
+inline void add_nibble_line(CodeSums* sums, const std::uint8_t* const* row, const std::int8_t* query,
+                            std::size_t at) {
+  const std::int8_t *low = query + 2 * at, *high = low + kCodeLine;
+#if defined(__AVX512F__)
+  const __m512i q0 = _mm512_load_si512(low), q1 = _mm512_load_si512(high), mask = _mm512_set1_epi8(15);
+  for (std::size_t r = 0; r < N; ++r) {
+    const __m512i c = _mm512_load_si512(row[r] + at);
+    sums[r] = _mm512_dpbusd_epi32(sums[r], _mm512_and_si512(c, mask), q0);
+    sums[r] = _mm512_dpbusd_epi32(sums[r], _mm512_and_si512(_mm512_srli_epi16(c, 4), mask), q1);
+  }
+#elif defined(__AVX2__)
+  const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+  __m256i pairs[N];
+  for (std::size_t i = 0; i < kCodeLine; i += 32) {
+    const __m256i q0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(low + i)),
+                  q1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(high + i));
+    for (std::size_t r = 0; r < N; ++r) {
+      const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(row[r] + at + i));
+      const __m256i products =
+          _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_and_si256(c, mask), q0),
+                           _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(c, 4), mask), q1));
+      pairs[r] = i == 0 ? products : _mm256_add_epi16(pairs[r], products);
+    }
+  }
+  for (std::size_t r = 0; r < N; ++r) sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs[r], ones));
+#elif defined(__SSE2__)
+  // Even and odd bytes as 16 bits; there is no multiplication of bytes.
+  const __m128i mask = _mm_set1_epi16(15);
+  for (std::size_t i = 0; i < kCodeLine; i += 16) {
+    const __m128i q0 = _mm_load_si128(reinterpret_cast<const __m128i*>(low + i)),
+                  q1 = _mm_load_si128(reinterpret_cast<const __m128i*>(high + i));
+    const __m128i even0 = _mm_srai_epi16(_mm_slli_epi16(q0, 8), 8), odd0 = _mm_srai_epi16(q0, 8);
+    const __m128i even1 = _mm_srai_epi16(_mm_slli_epi16(q1, 8), 8), odd1 = _mm_srai_epi16(q1, 8);
+    for (std::size_t r = 0; r < N; ++r) {
+      const __m128i c = _mm_load_si128(reinterpret_cast<const __m128i*>(row[r] + at + i));
+      const __m128i lows = _mm_add_epi32(_mm_madd_epi16(_mm_and_si128(c, mask), even0),
+                                         _mm_madd_epi16(_mm_and_si128(_mm_srli_epi16(c, 8), mask), odd0));
+      const __m128i highs = _mm_add_epi32(_mm_madd_epi16(_mm_and_si128(_mm_srli_epi16(c, 4), mask), even1),
+                                          _mm_madd_epi16(_mm_srli_epi16(c, 12), odd1));
+      sums[r] = _mm_add_epi32(sums[r], _mm_add_epi32(lows, highs));
+    }
+  }
+#elif defined(__ARM_NEON)
+  const uint8x16_t mask = vdupq_n_u8(15);
+  for (std::size_t i = 0; i < kCodeLine; i += 16) {
+    const int8x16_t q0 = vld1q_s8(low + i), q1 = vld1q_s8(high + i);
+    for (std::size_t r = 0; r < N; ++r) {
+      const uint8x16_t c = vld1q_u8(row[r] + at + i);
+      const int8x16_t c0 = vreinterpretq_s8_u8(vandq_u8(c, mask)), c1 = vreinterpretq_s8_u8(vshrq_n_u8(c, 4));
+      int16x8_t products = vmull_s8(vget_low_s8(c0), vget_low_s8(q0));
+      products = vmlal_s8(products, vget_high_s8(c0), vget_high_s8(q0));
+      products = vmlal_s8(products, vget_low_s8(c1), vget_low_s8(q1));
+      products = vmlal_s8(products, vget_high_s8(c1), vget_high_s8(q1));
+      sums[r] = vpadalq_s16(sums[r], products);
+    }
+  }
+#else
+  for (std::size_t i = 0; i < kCodeLine; ++i)
+    for (std::size_t r = 0; r < N; ++r)
+      sums[r] += (row[r][at + i] & 15) * low[i] + (row[r][at + i] >> 4) * high[i];
+#endif
+}
+
 typedef std::int32_t Int4 __attribute__((vector_size(16)));
 
 /// Four lanes with the same total.
@@ -130,16 +196,21 @@ constexpr std::size_t kCodeGroup = 4;
 
 /// dots[r] = sum of the products of row r with the query, for kCodeGroup rows. kLines: how many lines they
 /// have, so that the loop is unrolled; 0: `bytes` tells.
-template <std::size_t kLines>
+template <std::size_t kBits, std::size_t kLines>
 inline Int4 code_products(const std::uint8_t* const* row, const std::int8_t* query, std::size_t bytes) {
   CodeSums sums[kCodeGroup];
   for (std::size_t r = 0; r < kCodeGroup; ++r) sums[r] = zero_sums();
+  const auto add = [&](std::size_t at) {
+    if constexpr (kBits == 4)
+      add_nibble_line<kCodeGroup>(sums, row, query, at);
+    else
+      add_line<kCodeGroup>(sums, row, query, at);
+  };
   if constexpr (kLines > 0) {
 #pragma GCC unroll 16
-    for (std::size_t line = 0; line < kLines; ++line)
-      add_line<kCodeGroup>(sums, row, query, line * kCodeLine);
+    for (std::size_t line = 0; line < kLines; ++line) add(line * kCodeLine);
   } else {
-    for (std::size_t at = 0; at < bytes; at += kCodeLine) add_line<kCodeGroup>(sums, row, query, at);
+    for (std::size_t at = 0; at < bytes; at += kCodeLine) add(at);
   }
   return totals(sums);
 }
@@ -154,7 +225,7 @@ inline void prefetch_row(const std::uint8_t* row, std::size_t stride) {
 
 /// finish(i, rows, dots) for n rows, kCodeGroup at a time from number i on, fetched ahead. Those beyond the
 /// last repeat it, and are to be ignored.
-template <std::size_t kLines, class Finish>
+template <std::size_t kBits, std::size_t kLines, class Finish>
 inline void for_products(const std::int8_t* query, std::size_t bytes, RowBlocks<std::uint8_t> rows,
                          const std::uint32_t* ids, std::size_t n, Finish finish) {
   // How many rows are on their way at a time.
@@ -167,7 +238,7 @@ inline void for_products(const std::int8_t* query, std::size_t bytes, RowBlocks<
       row[r] = rows.row(ids[i + r < n ? i + r : n - 1]);
       if (i + kAhead + r < n) prefetch_row<kLines>(rows.row(ids[i + kAhead + r]), rows.stride);
     }
-    finish(i, row, code_products<kLines>(row, query, bytes));
+    finish(i, row, code_products<kBits, kLines>(row, query, bytes));
   }
 }
 
@@ -201,27 +272,27 @@ inline float tail(const std::uint8_t* row, std::size_t stride) {
   return out;
 }
 
-template <bool kTail>
+template <std::size_t kBits, bool kTail>
 void code_ids(const CodeQuery& query, RowBlocks<std::uint8_t> rows, const std::uint32_t* ids, std::size_t n,
               float* out) {
   with_lines(query.bytes, [&](auto lines) {
-    for_products<lines.value>(query.values, query.bytes, rows, ids, n,
-                              [&](std::size_t i, const std::uint8_t* const* row, Int4 dots) {
-                                for (std::size_t r = 0; r < kCodeGroup && i + r < n; ++r) {
-                                  const float product = query.scale * static_cast<float>(dots[r]);
-                                  out[i + r] = kTail ? tail(row[r], rows.stride) + product : product;
-                                }
-                              });
+    for_products<kBits, lines.value>(query.values, query.bytes, rows, ids, n,
+                                     [&](std::size_t i, const std::uint8_t* const* row, Int4 dots) {
+                                       for (std::size_t r = 0; r < kCodeGroup && i + r < n; ++r) {
+                                         const float product = query.scale * static_cast<float>(dots[r]);
+                                         out[i + r] = kTail ? tail(row[r], rows.stride) + product : product;
+                                       }
+                                     });
   });
 }
 
 /// The row's part, less kFactor times the product, plus the query's part: all in 32 bits, and so rounded
 /// once.
-template <std::uint32_t kFactor>
+template <std::size_t kBits, std::uint32_t kFactor>
 void code_pairs(const CodePoint& point, RowBlocks<std::uint8_t> rows, const CodeTerms* terms,
                 const std::uint32_t* ids, std::size_t n, float* out) {
   with_lines(point.bytes, [&](auto lines) {
-    for_products<lines.value>(
+    for_products<kBits, lines.value>(
         point.values, point.bytes, rows, ids, n, [&](std::size_t i, const std::uint8_t* const*, Int4 dots) {
           for (std::size_t r = 0; r < kCodeGroup && i + r < n; ++r)
             out[i + r] = static_cast<float>(static_cast<std::int32_t>(

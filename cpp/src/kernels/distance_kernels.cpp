@@ -380,8 +380,10 @@ extern const EncodingKernels kEncoding;  // encoding_kernels.cpp
 extern const KernelTable kTable;
 const KernelTable kTable = {
     WHIMBREL_STRING(WHIMBREL_KERNEL_ISA),
-    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Half>, code_ids<true>, code_pairs<2>},
-    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Half>, code_ids<false>, code_pairs<1>},
+    {canonical<L2>, fast<L2>, fast_ids<L2, float>, fast_ids<L2, Half>, code_ids<8, true>, code_pairs<8, 2>,
+     code_ids<4, true>, code_pairs<4, 2>},
+    {canonical<Ip>, fast<Ip>, fast_ids<Ip, float>, fast_ids<Ip, Half>, code_ids<8, false>, code_pairs<8, 1>,
+     code_ids<4, false>, code_pairs<4, 1>},
     l2_ids_below,
     project,
     kTileRows,

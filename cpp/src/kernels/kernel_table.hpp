@@ -41,15 +41,16 @@ using IdsKernel = void (*)(const float* query, std::size_t d, RowBlocks<T> rows,
 using BelowKernel = std::size_t (*)(const float* query, std::size_t d, std::size_t stage,
                                     RowBlocks<float> rows, std::uint32_t* ids, std::size_t n, float bound,
                                     float* out);
-/// Rows of byte codes are whole lines of this many bytes.
+/// Rows of codes are whole lines of this many bytes.
 inline constexpr std::size_t kCodeLine = 64;
 /// Sums of products of a code and a query's value stay exact in 32 bits up to here.
 inline constexpr std::size_t kMaxCodeBytes = 65536;
 
-/// A query in the form that codes are compared with.
+/// A query in the form that codes are compared with. Codes of 4 bits, two to a byte, have two lines of values
+/// for each line of a row, for the low bits of its bytes and for the high ones.
 struct CodeQuery {
-  const std::int8_t* values;  // aligned to a line; -127..127, zeros behind the last
-  std::size_t bytes;          // whole lines, at most kMaxCodeBytes
+  const std::int8_t* values;  // aligned to a line; -127..127, zeros where there is no code
+  std::size_t bytes;          // of a row, whole lines, at most kMaxCodeBytes
   float scale;
 };
 /// out[i] = tail + scale * (sum of code times value) for row ids[i]; the tail is the float in the last bytes
@@ -62,10 +63,10 @@ using CodeIdsKernel = void (*)(const CodeQuery& query, RowBlocks<std::uint8_t> r
 struct CodeTerms {
   std::uint32_t row, point;
 };
-/// A row of codes in the form that others are compared with: its bytes less 128.
+/// A row of codes in the form that others are compared with: its bytes less 128, or its 4 bits less 8.
 struct CodePoint {
-  const std::int8_t* values;  // aligned to a line; zeros behind the last
-  std::size_t bytes;          // whole lines, at most kMaxPairBytes
+  const std::int8_t* values;  // as those of a query
+  std::size_t bytes;          // of a row, whole lines, at most kMaxPairBytes
   std::uint32_t term;
 };
 /// Distances between codes, whole numbers below 2^31 in magnitude, stay exact in 32 bits up to here.
@@ -141,6 +142,8 @@ struct MetricKernels {
   IdsKernel<Half> fast_ids_f16;
   CodeIdsKernel code_ids;
   CodePairsKernel code_pairs;
+  CodeIdsKernel nibble_ids;  // the same for codes of 4 bits
+  CodePairsKernel nibble_pairs;
 };
 
 /// out[c * out_stride + r] = in[r * in_stride + c]

@@ -10,14 +10,16 @@ namespace whimbrel {
 namespace {
 
 /// Of the codes.
-constexpr float kMiddle = 127.5f;
+float middle_code(const ScalarQuantizer& quantizer) {
+  return static_cast<float>(quantizer.layout().highest()) / 2;
+}
 
 }  // namespace
 
 ScalarQuantizer::Scratch::Scratch(const ScalarQuantizer& quantizer)
     : centered(quantizer.dim),
       values(std::max(quantizer.dim, quantizer.padded_dim())),
-      query(quantizer.code_bytes()) {}
+      query(quantizer.layout().value_bytes(quantizer.code_bytes())) {}
 
 void ScalarQuantizer::project(const float* vector, bool centered, Scratch& scratch) const {
   float* const values = scratch.values.data();
@@ -33,15 +35,21 @@ void ScalarQuantizer::project(const float* vector, bool centered, Scratch& scrat
 
 void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* out) const {
   project(row, true, scratch);
-  const float inverse = 1 / step;
-  for (std::size_t c = 0; c < code_dim; ++c) {
-    const float level = scratch.values[c] * inverse + kMiddle;
-    const float inside = level > 0 ? (level < 255 ? level : 255.0f) : 0.0f;  // NaN: 0
-    const float rounded = inside + 0.5f;
-    out[c] = static_cast<std::uint8_t>(rounded);
-    scratch.values[c] = step * (static_cast<float>(out[c]) - kMiddle);
-  }
-  std::fill(out + code_dim, out + stride(), std::uint8_t{0});
+  const CodeLayout codes = layout();
+  const float inverse = 1 / step, middle_level = middle_code(*this);
+  const auto highest = static_cast<float>(codes.highest());
+  const auto quantized = [&](std::size_t c) {
+    const float level = scratch.values[c] * inverse + middle_level;
+    const float inside = level > 0 ? (level < highest ? level : highest) : 0.0f;  // NaN: 0
+    const auto code = static_cast<std::uint8_t>(inside + 0.5f);
+    scratch.values[c] = step * (static_cast<float>(code) - middle_level);
+    return code;
+  };
+  std::fill_n(out, stride(), std::uint8_t{0});
+  if (codes.nibbles())
+    for (std::size_t c = 0; c < code_dim; ++c) codes.put(out, c, quantized(c));
+  else
+    for (std::size_t c = 0; c < code_dim; ++c) out[c] = quantized(c);
   if (!has_tail) return;
   const float tail =
       -kernels::active_table().ip.canonical(scratch.values.data(), scratch.values.data(), code_dim);
@@ -49,8 +57,8 @@ void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* o
 }
 
 void ScalarQuantizer::decode(const std::uint8_t* code, float* out) const {
-  const auto value = [&](std::size_t c) {
-    return step * (static_cast<float>(code[c]) - kMiddle) + middle[c];
+  const auto value = [&, codes = layout(), middle_level = middle_code(*this)](std::size_t c) {
+    return step * (static_cast<float>(codes.at(code, c)) - middle_level) + middle[c];
   };
   if (columns.empty()) {
     for (std::size_t j = 0; j < dim; ++j) out[j] = center[j] + value(j);
@@ -85,12 +93,17 @@ kernels::CodeQuery ScalarQuantizer::encode_query(const float* query, Scratch& sc
   const float unit = std::min(largest / 127, FLT_MAX / 127);
   const float inverse = unit > FLT_MIN ? 1 / unit : 0.0f;
   const float* const values = scratch.values.data();
+  const CodeLayout codes = layout();
   std::int8_t* const out = scratch.query.data();
-  for (std::size_t c = 0, n = code_dim; c < n; ++c) {
+  const auto quantized = [&](std::size_t c) {
     const float level = values[c] * inverse;
-    out[c] = std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
-                                      : std::int8_t{0};
-  }
+    return std::abs(level) < 127.5f ? static_cast<std::int8_t>(level + (level < 0 ? -0.5f : 0.5f))
+                                    : std::int8_t{0};
+  };
+  if (codes.nibbles())
+    for (std::size_t c = 0; c < code_dim; ++c) out[codes.value_of(c)] = quantized(c);
+  else
+    for (std::size_t c = 0, n = code_dim; c < n; ++c) out[c] = quantized(c);
   const float scale = (has_tail ? -2.0f : -1.0f) * step * unit;
   return {out, code_bytes(), std::clamp(scale, -FLT_MAX, 0.0f)};
 }

@@ -25,6 +25,39 @@ std::vector<float> mean_of(MatrixView<const float> rows) {
   return mean;
 }
 
+/// The step with which 16 levels lose least of the values, each moved into its coordinate's range before:
+/// where levels are so few, what a wide range costs all values outweighs what a narrow one costs the farthest
+/// (a normal distribution loses least with levels up to 2.5 deviations). `widest`: covers all of the ranges.
+float fit_step(MatrixView<const float> values, const std::vector<float>& middle,
+               const std::vector<float>& half_range, float widest) {
+  constexpr std::size_t kRows = 1024, kSteps = 32;
+  constexpr float kNarrower = 0.92f, kMiddle = 7.5f;
+  std::vector<float> row(values.cols);
+  double errors[kSteps] = {};
+  const std::size_t n = std::min(kRows, values.rows);
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* value = values.row(i * values.rows / n);
+    for (std::size_t c = 0; c < values.cols; ++c)
+      row[c] = std::clamp(value[c] - middle[c], -half_range[c], half_range[c]);
+    float step = widest;
+    for (double& error : errors) {
+      const float inverse = 1 / step;
+      float sum = 0;
+      for (const float x : row) {
+        const float level = std::clamp(x * inverse + kMiddle, 0.0f, 2 * kMiddle);
+        const float e = x - step * (static_cast<float>(static_cast<int>(level + 0.5f)) - kMiddle);
+        sum += e * e;
+      }
+      error += sum;
+      step *= kNarrower;
+    }
+  }
+  float step = widest;
+  for (auto best = std::min_element(std::begin(errors), std::end(errors)); best != errors; --best)
+    step *= kNarrower;
+  return step;
+}
+
 /// Set middle and step from the sample's coordinates, (rows, code_dim) centered and projected. False if
 /// squares would leave the range of floats.
 bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values, bool clip) {
@@ -33,7 +66,7 @@ bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values, bool 
   // values, so nothing is left out.
   const std::size_t skipped = clip ? values.rows / 256 : 0;
   const float widening = clip ? 0.25f : 0.05f;
-  std::vector<float> column(values.rows);
+  std::vector<float> column(values.rows), half_range(quantizer.code_dim);
   quantizer.middle.resize(quantizer.code_dim);
   float span = 0;
   for (std::size_t c = 0; c < quantizer.code_dim; ++c) {
@@ -45,10 +78,14 @@ bool fit_range(ScalarQuantizer& quantizer, MatrixView<const float> values, bool 
     const float first = at(skipped), last = at(values.rows - 1 - skipped);
     if (!(std::abs(first) < kMaxValue && std::abs(last) < kMaxValue)) return false;
     quantizer.middle[c] = (first + last) / 2;
+    half_range[c] = (last - first) / 2;
     span = std::max(span, last - first);
   }
+  const auto highest = static_cast<float>(quantizer.layout().highest());
   // Where nothing varies, any step will do.
-  quantizer.step = span > 0 ? span * (1 + 2 * widening) / 255 : 1.0f;
+  quantizer.step = span > 0 ? span * (1 + 2 * widening) / highest : 1.0f;
+  if (quantizer.bits == 4 && quantizer.step > kMinStep)
+    quantizer.step = fit_step(values, quantizer.middle, half_range, quantizer.step);
   if (!(quantizer.step > kMinStep)) return false;
   return true;
 }
@@ -86,7 +123,7 @@ class Trial {
     codes.resize(sample_.rows);
     ScalarQuantizer::Scratch scratch(quantizer);
     for (std::size_t i = 0; i < sample_.rows; ++i) quantizer.encode(sample_.row(i), scratch, codes.row(i));
-    const auto kernel = kernels::metric_kernels(kernels::active_table(), metric_).code_ids;
+    const auto kernel = quantizer.ids_kernel(kernels::metric_kernels(kernels::active_table(), metric_));
     std::vector<std::uint32_t> ids(sample_.rows);
     std::iota(ids.begin(), ids.end(), 0u);
     std::vector<std::size_t> found(queries_.size() * kTrials);
@@ -243,6 +280,13 @@ ScalarQuantizer fit_plain(MatrixView<const float> sample, bool has_tail, bool cl
   return plain;
 }
 
+/// Codes of 4 bits of the coordinates themselves; empty where they are no shorter than those of `plain`,
+/// which has the other facts, or the range will not do.
+ScalarQuantizer fit_coarse(MatrixView<const float> centered, const ScalarQuantizer& plain) {
+  ScalarQuantizer coarse = plain.coarse();
+  return coarse.bits == 4 && fit_range(coarse, centered, plain.has_tail) ? coarse : ScalarQuantizer{};
+}
+
 }  // namespace
 
 ScalarQuantizer fit_quantizer(MatrixView<const float> sample, bool clip) {
@@ -271,15 +315,26 @@ ScalarQuantizer train_scalar_quantizer(MatrixView<const float> sample, Metric me
   const bool l2 = metric == Metric::kL2;
   ScalarQuantizer plain = fit_plain(sample, l2, l2, values);
   if (plain.empty()) return {};
+  const MatrixView<const float> centered{values.data(), sample.rows, sample.cols};
+  if (codec == Codec::kSq4 && plain.coarse().bits == 4) plain = fit_coarse(centered, plain);
+  if (plain.empty()) return {};
   const Trial trial(sample, evenly_spread(sample.rows), metric, threads);
   const auto shares = trial.shares(plain);
   plain.rerank = width_for(shares);
-  if (codec == Codec::kSq8) return plain;
+  if (codec != Codec::kAuto) return plain;
   if (shares[kJudged] < kMinShare) return {};
+  const std::size_t lines = plain.stride() / kernels::kCodeLine;
+  std::size_t most = lines / kMinShrink;
+  if (ScalarQuantizer coarse = fit_coarse(centered, plain); !coarse.empty()) {
+    const auto kept = trial.shares(coarse);
+    if (kept[kJudged] >= kMinShare) {
+      coarse.rerank = width_for(kept);
+      plain = std::move(coarse);
+      most = std::min(most, plain.stride() / kernels::kCodeLine - 1);
+    }
+  }
   if (sample.cols > kMaxProjectedDim) return plain;
-  ScalarQuantizer narrow =
-      find_narrow({sample, {values.data(), sample.rows, sample.cols}, metric, trial, threads}, plain,
-                  plain.stride() / kernels::kCodeLine / kMinShrink, kMinShare);
+  ScalarQuantizer narrow = find_narrow({sample, centered, metric, trial, threads}, plain, most, kMinShare);
   return narrow.empty() ? plain : narrow;
 }
 
