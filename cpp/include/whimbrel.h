@@ -150,8 +150,9 @@ typedef struct wb_hnsw wb_hnsw;
 typedef enum wb_codec {
   WB_CODEC_F32 = 0,  /* the vectors themselves */
   WB_CODEC_SQ8 = 1,  /* a byte per coordinate */
-  WB_CODEC_AUTO = 2, /* a byte per coordinate of a projection, as above, or as they are: a sample decides */
-  WB_CODEC_F16 = 3   /* the vectors, which are kept in float16 */
+  WB_CODEC_AUTO = 2, /* 8 or 4 bits per coordinate, of a projection or not, or floats: a sample decides */
+  WB_CODEC_F16 = 3,  /* the vectors, which are kept in float16 */
+  WB_CODEC_SQ4 = 4   /* half a byte per coordinate */
 } wb_codec;
 
 /* How vectors are kept, on which candidates are measured again. */

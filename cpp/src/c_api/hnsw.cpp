@@ -25,6 +25,8 @@ whimbrel::Codec read_codec(std::uint32_t codec) {
       return whimbrel::Codec::kSq8;
     case WB_CODEC_AUTO:
       return whimbrel::Codec::kAuto;
+    case WB_CODEC_SQ4:
+      return whimbrel::Codec::kSq4;
     case WB_CODEC_F16:
       return whimbrel::Codec::kF16;
     default:
