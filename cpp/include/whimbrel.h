@@ -211,7 +211,7 @@ WHIMBREL_API wb_status wb_hnsw_ids(const wb_hnsw* index, int64_t* ids);
 WHIMBREL_API wb_status wb_hnsw_get_vectors(const wb_hnsw* index, const int64_t* ids, size_t n,
                                            float* vectors);
 
-/* The file is complete or, on an error, as it was. */
+/* The file is complete or, on an error, as it was. Paths are UTF-8 on Windows, here and below. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
 WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
 /* Vectors and codes stay in the file, which nobody may shorten while the index lives; such an index takes no
