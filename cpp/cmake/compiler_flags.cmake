@@ -2,7 +2,8 @@
 #
 # Kernels are written in the vector types of these two compilers. On Windows that is clang-cl or MinGW.
 if(MSVC AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  message(FATAL_ERROR "CMAKE_CXX_COMPILER: expected GCC or Clang (with Visual Studio: -T ClangCL), got ${CMAKE_CXX_COMPILER_ID}")
+  message(FATAL_ERROR
+    "CMAKE_CXX_COMPILER: expected GCC or Clang (with Visual Studio: -T ClangCL), got ${CMAKE_CXX_COMPILER_ID}")
 endif()
 
 function(whimbrel_flags result)

@@ -242,7 +242,7 @@ WHIMBREL_API wb_status wb_hnsw_tune(wb_hnsw* index, const wb_matrix* queries, do
 /* The smallest beam that was tuned for at least this recall and k. */
 WHIMBREL_API wb_status wb_hnsw_tuned_ef(const wb_hnsw* index, double recall, size_t k, uint32_t* ef_search);
 
-/* The file is complete or, on an error, as it was. */
+/* The file is complete or, on an error, as it was. Paths are UTF-8 on Windows, here and below. */
 WHIMBREL_API wb_status wb_hnsw_save(const wb_hnsw* index, const char* path);
 WHIMBREL_API wb_status wb_hnsw_load(const char* path, wb_hnsw** index);
 /* Vectors and codes stay in the file, which nobody may shorten while the index lives; such an index takes no
