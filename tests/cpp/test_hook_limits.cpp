@@ -300,6 +300,35 @@ TEST_CASE("what an index keeps is on the account, byte for byte, until it goes")
   CHECK(other.used() == 0);
 }
 
+TEST_CASE("compact moves rows in place where there is no memory for a copy, to the same index") {
+  std::vector<std::int64_t> gone(kN / 3);
+  for (std::size_t i = 0; i < gone.size(); ++i) gone[i] = static_cast<std::int64_t>(3 * i);
+  const auto reduced = [&] {
+    HnswIndex index = HnswIndex::build(kRows, {.M = 4, .ef_construction = 20});
+    index.remove(gone);
+    return index;
+  };
+  HnswIndex copied = reduced();
+  copied.compact();
+  std::size_t limit = 0;
+  for (bool enough = false; !enough;) {
+    HnswIndex index = reduced();
+    MemoryLimit account(limit += 256);
+    Hooks hooks;
+    hooks.memory = &account;
+    try {
+      const UseHooks scope(hooks);
+      index.compact();
+      enough = true;
+    } catch (const MemoryLimitExceeded&) {
+      continue;
+    }
+    CHECK(bytes_of(index) == bytes_of(copied));
+    CHECK(index.validate().unreachable == 0);
+  }
+  CHECK(limit < copied.memory_usage() / 4);
+}
+
 TEST_CASE("a multi-vector index goes through functions and is read where it lies") {
   World world;
   std::vector<std::int64_t> expected(kDocs.size() * kK), ids(expected);

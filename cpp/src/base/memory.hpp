@@ -122,6 +122,13 @@ class BlockRows {
 
   void resize(std::size_t rows) { resize(rows, rows); }
 
+  /// Allocate what `resize(rows)` will take. Others may read meanwhile.
+  void prepare(std::size_t rows) {
+    if (borrowed_) return;
+    for (std::size_t b = owners_.size() + spare_.size(); b << shift_ < rows; ++b)
+      spare_.push_back(new_block(b, rows, size_ > 0));
+  }
+
   /// `expected`: how far this will grow in the end, if known; only advice for huge pages. If it throws, the
   /// rows are as they were.
   void resize(std::size_t rows, std::size_t expected) {
@@ -157,18 +164,25 @@ class BlockRows {
  private:
   static constexpr std::size_t kBlockBytes = std::size_t{16} << 20;
 
+  /// `grows`: rows that come bit by bit will fill the block in the end.
+  Pages new_block(std::size_t block, std::size_t expected, bool grows) const {
+    const std::size_t per_block = std::size_t{1} << shift_, row_bytes = stride_ * sizeof(T);
+    const std::size_t used = grows ? per_block : std::min(per_block, expected - block * per_block);
+    return allocate_pages(per_block * row_bytes, used * row_bytes);
+  }
+
   void resize_blocks(std::size_t rows, std::size_t expected) {
-    const std::size_t per_block = std::size_t{1} << shift_, block_bytes = per_block * stride_ * sizeof(T);
-    const std::size_t n_blocks = (rows + per_block - 1) >> shift_;
-    // Rows that come bit by bit will fill the block in the end.
-    const bool grows = size_ > 0 && rows == expected;
+    const std::size_t n_blocks = (rows + mask()) >> shift_;
+    std::size_t taken = 0;
     while (owners_.size() < n_blocks) {
-      const std::size_t used = std::min(per_block, expected - owners_.size() * per_block);
-      Pages pages = allocate_pages(block_bytes, grows ? block_bytes : used * stride_ * sizeof(T));
+      owners_.reserve(owners_.size() + 1);
       pointers_.reserve(owners_.size() + 1);
-      owners_.push_back(std::move(pages));
+      owners_.push_back(taken < spare_.size()
+                            ? std::move(spare_[taken++])
+                            : new_block(owners_.size(), expected, size_ > 0 && rows == expected));
       pointers_.push_back(static_cast<T*>(owners_.back().get()));
     }
+    spare_.clear();
     owners_.resize(n_blocks);
     pointers_.resize(n_blocks);
   }
@@ -178,7 +192,7 @@ class BlockRows {
   std::size_t size_ = 0;
   bool borrowed_ = false;
   Charges charges_;
-  std::vector<Pages> owners_;
+  std::vector<Pages> owners_, spare_;
   std::vector<T*> pointers_;
 };
 

@@ -6,30 +6,35 @@
 #include <cstddef>
 #include <mutex>
 #include <shared_mutex>
-#include <thread>
 
 namespace whimbrel {
 
 /// Readers see the state between two slices. They take turns with the writer: one that waits holds back the
 /// readers that come after it, and whom a slice held back come before the next one. So neither side can keep
-/// the other out, and a reader waits for one slice, if other readers end when the writer wants to go on.
+/// the other out, and a reader waits for one slice, and for those who read when the writer wanted to go on.
 class SliceMutex {
  public:
   std::shared_lock<std::shared_mutex> read() {
     std::unique_lock turn(turn_, std::try_to_lock);
-    if (!turn) {
-      ++held_back_;
+    const bool waited = !turn.owns_lock();
+    if (waited) {
+      ++came_;
       turn.lock();
-      --held_back_;
     }
-    return std::shared_lock(mutex_);
+    std::shared_lock lock(mutex_);
+    turn.unlock();
+    if (waited) {
+      ++went_;
+      went_.notify_all();
+    }
+    return lock;
   }
 
   template <class Fn>
   void change(const Fn& fn) {
-    // A mutex knows no order: without this, the next slice would mostly be first again. Readers that meet
-    // each other count for an instant; should they never end to, the writer goes on.
-    for (int i = 0; i < kMostYields && held_back_ > 0; ++i) std::this_thread::yield();
+    // A mutex knows no order: without this, the next slice would mostly be first again.
+    const std::size_t all = came_;
+    for (std::size_t n = went_; n < all; n = went_) went_.wait(n);
     const std::lock_guard turn(turn_);
     ++wanted_;
     const std::lock_guard lock(mutex_);
@@ -50,11 +55,10 @@ class SliceMutex {
   bool wanted() const noexcept { return wanted_.load(std::memory_order_relaxed) > 0; }
 
  private:
-  static constexpr int kMostYields = 1000;
-
   std::mutex turn_;
   std::shared_mutex mutex_;
-  std::atomic<int> held_back_ = 0, wanted_ = 0;
+  std::atomic<std::size_t> came_ = 0, went_ = 0;  // readers that had to wait for their turn
+  std::atomic<int> wanted_ = 0;
 };
 
 /// Link lists that one slice writes, each some cache misses: a tenth of a millisecond.

@@ -52,6 +52,10 @@ void check_by_row(const char* name, std::span<const T> values, std::size_t n, st
 void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::span<const std::uint8_t> levels,
                  bool copy, std::size_t threads, SliceMutex& state, std::uint64_t& version) {
   const std::size_t n = first + vectors.rows;
+  if (copy) prepare_rows(graph, n);
+  graph.links0.prepare(n);
+  graph.upper_begin.prepare(n);
+  graph.level.prepare(n);
   state.change([&] {
     version = next_version();
     if (first == 0 && copy && graph.params.codec == Codec::kF32 && !graph.in_bytes())
@@ -73,6 +77,7 @@ void append_rows(Graph& graph, std::size_t first, VectorsView vectors, std::span
     upper += graph.level[i];
   }
   if (upper > kMaxNodes) throw std::length_error("index: expected at most 2^31 - 2 upper-level nodes");
+  graph.upper_links.prepare(upper);
   state.change([&] { graph.upper_links.resize(upper); });
   for (std::size_t i = first_upper; i < upper; ++i)
     std::fill_n(graph.upper_links.row(i), graph.upper_links.stride(), kNoNode);

@@ -72,6 +72,7 @@ LearnedCodes encode_new_rows(Graph& graph, std::size_t threads, SliceMutex& stat
   LearnedCodes learned;
   if (!graph.quantizer.empty()) {  // searches come to the new rows before new codes are in use
     const std::size_t first = graph.codes.size();
+    graph.codes.prepare(graph.size());
     state.change([&] { graph.codes.resize(graph.size()); });
     encode_rows(graph, graph.quantizer, first, graph.codes, threads);
   }

@@ -54,6 +54,15 @@ void store_row(const Graph& graph, const float* row, float* out) {
   std::fill(out + graph.dim, out + graph.padded_dim(), 0.0f);
 }
 
+void prepare_rows(Graph& graph, std::size_t n) {
+  if (graph.rows_are_codes())
+    graph.codes.prepare(n);
+  else if (graph.in_halves())
+    graph.halves.prepare(n);
+  else
+    graph.vectors.prepare(n);
+}
+
 void resize_rows(Graph& graph, std::size_t n) {
   if (graph.rows_are_codes()) {
     graph.codes.resize(n);

@@ -18,7 +18,8 @@ std::vector<std::uint32_t> choose_dim_order(const Graph& graph, MatrixView<const
 /// Normalized for cosine, coordinates in the index's order, zeros up to the padded length.
 void store_row(const Graph& graph, const float* row, float* out);
 
-/// For whichever form the index keeps.
+/// For whichever form the index keeps: allocate what `resize_rows` takes, while others read.
+void prepare_rows(Graph& graph, std::size_t n);
 void resize_rows(Graph& graph, std::size_t n);
 /// Stores floats in whichever form the index keeps, for one thread.
 class RowWriter {
