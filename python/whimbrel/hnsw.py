@@ -79,9 +79,10 @@ class HnswIndex(HnswInsert):
     any number of threads. Where construction measures codes (in an index of 512 vectors or more that grows
     by an eighth or more, unless codes would blur its neighborhoods), they do not depend on the CPU
     instruction set either, else rounding may decide a few links; the distances that are returned never
-    differ. Any number of searches may run at once and beside one change: they see all of an `add`, `update`
-    or `remove` or nothing of it. A second change waits for the first, and so do `save`, `stats` and
-    `validate`. All calls release the GIL. A progress callback must not use the index it reports on.
+    differ. Any number of searches may run at once and beside one change: they see all of an `add` or
+    `update` or nothing of it, and a `remove` 1,024 points at a time. A second change waits for the first,
+    and so do `save`, `stats` and `validate`. All calls release the GIL. A progress callback must not use
+    the index it reports on.
 
     References
     ----------
