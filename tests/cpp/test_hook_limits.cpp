@@ -312,8 +312,8 @@ TEST_CASE("compact moves rows in place where there is no memory for a copy, to t
   copied.compact();
   std::size_t limit = 0;
   for (bool enough = false; !enough;) {
+    MemoryLimit account(limit += 256);  // what the index keeps is on it
     HnswIndex index = reduced();
-    MemoryLimit account(limit += 256);
     Hooks hooks;
     hooks.memory = &account;
     try {
