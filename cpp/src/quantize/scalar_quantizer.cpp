@@ -41,7 +41,8 @@ void ScalarQuantizer::encode(const float* row, Scratch& scratch, std::uint8_t* o
   const auto quantized = [&](std::size_t c) {
     const float level = scratch.values[c] * inverse + middle_level;
     const float inside = level > 0 ? (level < highest ? level : highest) : 0.0f;  // NaN: 0
-    const auto code = static_cast<std::uint8_t>(inside + 0.5f);
+    const float rounded = inside + 0.5f;
+    const auto code = static_cast<std::uint8_t>(rounded);
     scratch.values[c] = step * (static_cast<float>(code) - middle_level);
     return code;
   };

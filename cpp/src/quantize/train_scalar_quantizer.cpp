@@ -44,8 +44,8 @@ float fit_step(MatrixView<const float> values, const std::vector<float>& middle,
       const float inverse = 1 / step;
       float sum = 0;
       for (const float x : row) {
-        const float level = std::clamp(x * inverse + kMiddle, 0.0f, 2 * kMiddle);
-        const float e = x - step * (static_cast<float>(static_cast<int>(level + 0.5f)) - kMiddle);
+        const float rounded = std::clamp(x * inverse + kMiddle, 0.0f, 2 * kMiddle) + 0.5f;
+        const float e = x - step * (static_cast<float>(static_cast<int>(rounded)) - kMiddle);
         sum += e * e;
       }
       error += sum;
