@@ -194,7 +194,7 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with text/NAME/corpus.jsonl.gz and so on"
     )
     parser.add_argument("--passes", type=int, default=2, help="over the examples")
-    parser.add_argument("--queries", type=int, default=150, help="to score")
+    parser.add_argument("--queries", type=int, default=120, help="to score")
     parser.add_argument("--items", type=int, default=3000, help="to score")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path, nargs="?", help="matrix of scores, named after its collection")
