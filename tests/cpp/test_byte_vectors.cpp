@@ -133,8 +133,8 @@ TEST_CASE("what bytes cannot be had with is refused, and their memory is counted
 
 TEST_CASE("terms of bytes stay on their account when an addition fails, and go with their rows") {
   const auto data = random_bytes<std::uint8_t>(kRows * kDim, 5);
-  HnswIndex index(kDim, byte_params(VectorType::kUint8));
   MemoryLimit account(std::size_t{1} << 30);
+  HnswIndex index(kDim, byte_params(VectorType::kUint8));
   Hooks hooks;
   hooks.memory = &account;
   {
