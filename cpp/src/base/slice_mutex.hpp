@@ -61,7 +61,7 @@ class SliceMutex {
   std::atomic<int> wanted_ = 0;
 };
 
-/// Link lists that one slice writes, each some cache misses: a tenth of a millisecond.
+/// Link lists that one slice writes, each some cache misses.
 inline constexpr std::size_t kListsInSlice = 512;
 /// The same of rows that appear or disappear, with a place in a table of ids.
 inline constexpr std::size_t kRowsInSlice = 1024;
